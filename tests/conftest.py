@@ -1,0 +1,27 @@
+"""Every test process uses few threads and no accelerator, so that two can share two cores."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import hypothesis
+import pytest
+import tensorflow as tf
+
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(2)
+
+# The first example of a law often traces a function: a deadline would measure the tracer.
+hypothesis.settings.register_profile("tapeline", deadline=None, max_examples=25, derandomize=True)
+hypothesis.settings.load_profile("tapeline")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="also run the long soaks")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--soak"):
+        for item in items:
+            if "soak" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="a soak: run it with --soak"))
