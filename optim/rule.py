@@ -1,0 +1,176 @@
+"""The contract of an update rule, and the bookkeeping that all of them share."""
+
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+
+from optim.domain import Domain
+from optim.schedules import Setting, evaluate
+from optim.sparse import deduplicate, densify
+
+Gradient = tf.Tensor | tf.IndexedSlices
+Variables = Mapping[str, tf.Variable] | Iterable[tf.Variable]
+
+
+class Rule(tf.Module):
+    """An update rule: a pure function of gradient, variable, slots and scalars, and the state around it.
+
+    A subclass says what it is made of:
+
+    - `domains`: its hyper-parameters, and the numbers that each may be;
+    - `slot_names`: its slots, tensors of the shape and dtype of their variable, which start at zero;
+    - `products`: the hyper-parameters whose running product over the updates it needs (`product`); each is a
+      float64 scalar variable `<name>_power`, which starts at one;
+    - `coefficients()`: the float64 scalars of one update, computed once for all variables;
+    - `update(path, gradient, variable, *slots, **coefficients)`: the formula, from tensors to the new
+      variable and the new slots, with the coefficients in the variable's dtype.
+
+    A hyper-parameter is a number, checked at construction, or a schedule, a function from the int64 `step` to
+    a float64 scalar tensor. The first update uses schedule(0). All state (`slots`, `step`, the products) is
+    made by `init` and tracked, so that a `tf.train.Checkpoint` of the rule is complete.
+
+    `step` is what schedules are evaluated at. It may be advanced without an update, when there is nothing
+    to learn from; slots and products then stay as they are.
+    """
+
+    domains: Mapping[str, Domain] = {}
+    slot_names: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+
+    def __init__(self):
+        super().__init__()
+        self.step = None
+        self.slots = {}
+        self._paths = dict
+
+    def configure(self, **settings: Setting) -> None:
+        """Check and keep hyper-parameters; for constructors of rules."""
+        for name, setting in settings.items():
+            setattr(self, name, setting if callable(setting) else self.domains[name].require(name, setting))
+
+    def init(self, variables: Variables) -> None:
+        """Create all state, eagerly and in the strategy scope that is active.
+
+        `variables` maps paths ("layers.0.kernel") to variables; in a plain sequence the path is the position
+        ("0"). Slots are then `slots[slot_name][path]`. A second call with the same variables does
+        nothing. ValueError: other variables on a second call, one given twice, one that is not of floats.
+        """
+        named = _named(variables)
+        paths = {variable.ref(): path for path, variable in named.items()}
+        if self.step is not None:
+            if paths != self._paths():
+                raise ValueError(f"{self._label}.init: called before with other variables; make a new rule")
+            return
+        for path, variable in named.items():
+            if paths[variable.ref()] != path:
+                raise ValueError(f"{self._label}.init: {path} is {paths[variable.ref()]} again; give it once")
+            if not variable.dtype.is_floating:
+                raise ValueError(f"{self._label}.init: {path} must be of floats, got {variable.dtype.name}")
+        # In a function, so that tf.Module does not take the model's variables for the rule's state.
+        self._paths = lambda: paths
+        self.slots = {
+            slot: {path: _state(tf.zeros(v.shape, v.dtype), f"{slot}/{path}") for path, v in named.items()}
+            for slot in self.slot_names
+        }
+        for name in self.products:
+            setattr(self, f"{name}_power", _state(tf.ones([], tf.float64), f"{name}_power"))
+        self.step = _state(tf.zeros([], tf.int64), "step")
+
+    def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
+        """Make one update of `variables`, which may be some of those that `init` was given.
+
+        A gradient has its variable's shape, any float dtype, and is dense or a `tf.IndexedSlices`. Slices of
+        the same row are summed first, bit-equal from run to run. A rule without slots then touches only the
+        rows that occur; a rule with slots does what it does for the equal dense gradient, momentum
+        and decay of the other rows included. ValueError, before anything changes: a gradient is None or
+        of another shape, there are more or fewer than variables, or `init` has not seen a variable.
+        """
+        variables = list(_named(variables).values())
+        gradients = list(gradients)
+        if len(gradients) != len(variables):
+            raise ValueError(
+                f"{self._label}.apply: got {len(gradients)} gradients for {len(variables)} variables"
+            )
+        paths = [self._path(variable) for variable in variables]
+        for path, gradient, variable in zip(paths, gradients, variables, strict=True):
+            self._check(path, gradient, variable)
+
+        coefficients = self.coefficients()
+        cast = {
+            dtype: {name: tf.cast(value, dtype) for name, value in coefficients.items()}
+            for dtype in dict.fromkeys(variable.dtype for variable in variables)
+        }
+        for path, gradient, variable in zip(paths, gradients, variables, strict=True):
+            self._apply_one(path, tf.cast(gradient, variable.dtype), variable, cast[variable.dtype])
+        self.step.assign_add(1)
+
+    def value(self, name: str) -> tf.Tensor:
+        """Value of a hyper-parameter at the present step, which the next `apply` uses: a float64 scalar."""
+        if name not in self.domains:
+            raise ValueError(f"{self._label} has no hyper-parameter {name!r}, only {', '.join(self.domains)}")
+        if self.step is None:
+            raise ValueError(f"{self._label}.value: there is no step yet; call init first")
+        return evaluate(getattr(self, name), self.step)
+
+    def product(self, name: str) -> tf.Tensor:
+        """Take the present value into the running product of a hyper-parameter; return the new product."""
+        power = getattr(self, f"{name}_power")
+        product = power * self.value(name)
+        power.assign(product)
+        return product
+
+    def coefficients(self) -> dict[str, tf.Tensor]:
+        """Float64 scalars of one update, called once in each: all hyper-parameters, unless overridden."""
+        return {name: self.value(name) for name in self.domains}
+
+    def update(self, path, gradient, variable, *slots, **coefficients) -> tuple[tf.Tensor, ...]:
+        """The rule itself: the new variable, then the new slots."""
+        raise NotImplementedError(f"{self._label} must define update()")
+
+    @property
+    def _label(self) -> str:
+        return type(self).__name__
+
+    def _path(self, variable: tf.Variable) -> str:
+        path = self._paths().get(variable.ref())
+        if path is None:
+            raise ValueError(
+                f"{self._label}.apply: variable {variable.name!r} of shape {variable.shape} is unknown; "
+                "give init every variable first"
+            )
+        return path
+
+    def _check(self, path: str, gradient: Gradient | None, variable: tf.Variable) -> None:
+        if gradient is None:
+            raise ValueError(f"{self._label}.apply: the gradient of {path} is None; leave the variable out")
+        found, expected = gradient.shape, variable.shape
+        if isinstance(gradient, tf.IndexedSlices):
+            found, expected = gradient.values.shape[1:], expected[1:]
+        if not expected.is_compatible_with(found):
+            raise ValueError(
+                f"{self._label}.apply: the gradient of {path} must have shape {expected}, got {found}"
+            )
+
+    def _apply_one(self, path: str, gradient: Gradient, variable: tf.Variable, coefficients: dict) -> None:
+        slots = [self.slots[name][path] for name in self.slot_names]
+        if isinstance(gradient, tf.IndexedSlices) and not slots:
+            rows = deduplicate(gradient)
+            (new,) = self.update(path, rows.values, tf.gather(variable, rows.indices), **coefficients)
+            variable.scatter_update(tf.IndexedSlices(new, rows.indices))
+            return
+        if isinstance(gradient, tf.IndexedSlices):
+            gradient = densify(gradient, variable.shape[0])
+        states = [variable, *slots]
+        new = self.update(path, gradient, *(tf.convert_to_tensor(state) for state in states), **coefficients)
+        for state, value in zip(states, new, strict=True):
+            state.assign(value)
+
+
+def _named(variables: Variables) -> dict[str, tf.Variable]:
+    if isinstance(variables, Mapping):
+        return dict(variables)
+    return {str(position): variable for position, variable in enumerate(variables)}
+
+
+def _state(initial_value: tf.Tensor, name: str) -> tf.Variable:
+    return tf.Variable(initial_value, trainable=False, name=name)

@@ -1,0 +1,49 @@
+"""Stochastic gradient descent, with momentum and Nesterov's variant of it."""
+
+import tensorflow as tf
+
+from optim.domain import ABOVE_0, BELOW_1
+from optim.rule import Rule
+from optim.schedules import Setting
+
+
+def sgd(gradient, variable, velocity=None, *, learning_rate, momentum=0.0, nesterov=False):
+    """One step of gradient descent; returns the new (variable,) or (variable, velocity).
+
+    Without a velocity:  x ← x − η g.
+    With it:             u ← μ u − η g,  and x ← x + u, or with Nesterov x ← x + μ u − η g.
+
+    Tensors of one shape and dtype. η is `learning_rate`, μ is `momentum`.
+    Source: Sutskever et al., On the importance of initialization and momentum in deep learning (ICML 2013),
+    eqs. 1 to 4, Nesterov's with x standing where the next gradient is taken (Bengio et al., arXiv 1212.0901,
+    section 3.5).
+    """
+    descent = -learning_rate * gradient
+    if velocity is None:
+        return (variable + descent,)
+    velocity = momentum * velocity + descent
+    return variable + (momentum * velocity + descent if nesterov else velocity), velocity
+
+
+class SGD(Rule):
+    """Gradient descent with momentum: the rule `sgd`.
+
+    `learning_rate` is above 0, `momentum` from 0 to below 1; either may be a schedule. A `momentum` of 0 has
+    no slot, another has the slot "velocity". `nesterov` without momentum changes nothing.
+    """
+
+    domains = {"learning_rate": ABOVE_0, "momentum": BELOW_1}
+
+    def __init__(self, learning_rate: Setting = 0.01, momentum: Setting = 0.0, nesterov: bool = False):
+        super().__init__()
+        self.configure(learning_rate=learning_rate, momentum=momentum)
+        self.nesterov = nesterov
+
+    @property
+    def slot_names(self):
+        """The velocity, if there is momentum."""
+        return ("velocity",) if callable(self.momentum) or self.momentum > 0 else ()
+
+    def update(self, path: str, gradient: tf.Tensor, variable: tf.Tensor, *velocity, **coefficients):
+        """See `sgd`."""
+        return sgd(gradient, variable, *velocity, nesterov=self.nesterov, **coefficients)
