@@ -1,0 +1,179 @@
+"""Initial values of variables: `initializer(shape, dtype, seed=None)` gives a tensor.
+
+With `seed=None` one seed is drawn from TensorFlow's global generator, so `tf.random.set_seed(s)` before
+building makes a model reproducible; all else is stateless. A layer takes an initializer by name,
+or as a function: `"he_normal"`, `truncated_normal(stddev=0.02)`, or your own.
+
+>>> glorot_uniform([2, 3], tf.float64, seed=1).shape
+TensorShape([2, 3])
+>>> get("orthogonal")
+orthogonal(gain=1.0)
+"""
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+from layers import checks, context
+
+# The standard deviation of a standard normal cut at ±2.
+CUT_NORMAL_STDDEV = 0.87962566103423978
+
+
+def zeros(shape, dtype=tf.float32, seed=None):
+    """All 0."""
+    return tf.zeros(shape, dtype)
+
+
+def ones(shape, dtype=tf.float32, seed=None):
+    """All 1."""
+    return tf.ones(shape, dtype)
+
+
+def glorot_uniform(shape, dtype=tf.float32, seed=None):
+    """Uniform with variance 2 / (fan_in + fan_out): Glorot and Bengio 2010, equation 16."""
+    return _uniform_of_variance(2 / sum(fans(shape)), shape, dtype, seed)
+
+
+def glorot_normal(shape, dtype=tf.float32, seed=None):
+    """Truncated normal with variance 2 / (fan_in + fan_out): Glorot and Bengio 2010, equation 12."""
+    return _normal_of_variance(2 / sum(fans(shape)), shape, dtype, seed)
+
+
+def he_uniform(shape, dtype=tf.float32, seed=None):
+    """Uniform with variance 2 / fan_in: He et al. 2015, equation 10."""
+    return _uniform_of_variance(2 / fans(shape)[0], shape, dtype, seed)
+
+
+def he_normal(shape, dtype=tf.float32, seed=None):
+    """Truncated normal with variance 2 / fan_in: He et al. 2015, equation 10."""
+    return _normal_of_variance(2 / fans(shape)[0], shape, dtype, seed)
+
+
+def lecun_uniform(shape, dtype=tf.float32, seed=None):
+    """Uniform with variance 1 / fan_in: LeCun et al. 1998, "Efficient BackProp", equation 16."""
+    return _uniform_of_variance(1 / fans(shape)[0], shape, dtype, seed)
+
+
+def lecun_normal(shape, dtype=tf.float32, seed=None):
+    """Truncated normal with variance 1 / fan_in: LeCun et al. 1998, "Efficient BackProp", equation 16."""
+    return _normal_of_variance(1 / fans(shape)[0], shape, dtype, seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class constant:
+    """All `value`: a number, or an array that broadcasts to the shape."""
+
+    value: float = 0.0
+
+    def __call__(self, shape, dtype=tf.float32, seed=None):
+        """The value, `shape` times."""
+        return tf.broadcast_to(tf.constant(self.value, dtype), shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class random_uniform:
+    """Uniform in [minval, maxval)."""
+
+    minval: float = -0.05
+    maxval: float = 0.05
+
+    def __call__(self, shape, dtype=tf.float32, seed=None):
+        """A draw of `shape`."""
+        return tf.random.stateless_uniform(shape, _seed(seed), self.minval, self.maxval, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class random_normal:
+    """Normal."""
+
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def __call__(self, shape, dtype=tf.float32, seed=None):
+        """A draw of `shape`."""
+        return tf.random.stateless_normal(shape, _seed(seed), self.mean, self.stddev, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class truncated_normal:
+    """Normal, drawn again beyond two `stddev`, which is that of the uncut normal (0.88 times it remain)."""
+
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def __call__(self, shape, dtype=tf.float32, seed=None):
+        """A draw of `shape`."""
+        return tf.random.stateless_truncated_normal(shape, _seed(seed), self.mean, self.stddev, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class orthogonal:
+    """`gain` times a uniformly drawn matrix with orthonormal columns, or rows if those are fewer.
+
+    The last dimension makes the columns, all others the rows. Source: Saxe et al. 2014, section 3;
+    the signs of R's diagonal make Q uniform: Mezzadri 2007, section 5.
+    """
+
+    gain: float = 1.0
+
+    def __call__(self, shape, dtype=tf.float32, seed=None):
+        """A draw of `shape`, of rank 2 or more."""
+        if len(shape) < 2:
+            raise ValueError(f"orthogonal needs a shape of at least 2 dimensions, found {list(shape)}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        computed = tf.float64 if dtype == tf.float64 else tf.float32
+        normal = tf.random.stateless_normal(
+            [max(rows, columns), min(rows, columns)], _seed(seed), dtype=computed
+        )
+        q, r = tf.linalg.qr(normal)
+        q *= tf.sign(tf.linalg.diag_part(r))
+        matrix = tf.transpose(q) if rows < columns else q
+        return tf.cast(tf.reshape(self.gain * matrix, shape), dtype)
+
+
+BY_NAME = {
+    initializer.__name__: initializer
+    for initializer in (
+        zeros, ones, constant, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform,
+        lecun_normal, random_uniform, random_normal, truncated_normal, orthogonal,
+    )
+}  # fmt: skip
+
+
+def get(initializer):
+    """The initializer of that name, with its default parameters, or the function itself."""
+    found = checks.lookup("initializer", initializer, BY_NAME)
+    return found() if isinstance(found, type) else found
+
+
+def fans(shape):
+    """(fan_in, fan_out) of a kernel `[…window, in, out]`: connections of an output and of an input unit.
+
+    As in Keras, a grouped convolution's fan_out counts the filters of all groups.
+
+    >>> fans([3, 3, 16, 32])
+    (144, 288)
+    """
+    if len(shape) < 2:
+        size = max(1, math.prod(shape))
+        return size, size
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+def _uniform_of_variance(variance, shape, dtype, seed):
+    limit = math.sqrt(3 * variance)
+    return random_uniform(-limit, limit)(shape, dtype, seed)
+
+
+def _normal_of_variance(variance, shape, dtype, seed):
+    return truncated_normal(0.0, math.sqrt(variance) / CUT_NORMAL_STDDEV)(shape, dtype, seed)
+
+
+def _seed(seed):
+    """A seed `[2]` from None (a fresh one), an integer, or a pair."""
+    if seed is None:
+        return context.fresh_seed()
+    return [seed, 0] if isinstance(seed, int) else seed

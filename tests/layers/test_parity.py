@@ -1,0 +1,298 @@
+"""One suite for all layers: Keras' values and gradients, graphs, XLA, dtypes, bad input."""
+
+import copy
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import layers
+
+# Keras warns of a softmax over a single channel, which is among the cases.
+pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
+
+small = st.integers(1, 4)
+pairs = st.one_of(small, st.tuples(small, small))
+paddings = st.sampled_from(["valid", "same"])
+activations = st.sampled_from([None, "relu", "tanh", "softmax"])
+
+
+def dense(draw, dtype):
+    inputs, units, inner = draw(small), draw(small), draw(st.lists(small, max_size=2))
+    options = {"activation": draw(activations), "use_bias": draw(st.booleans()), "dtype": dtype}
+    return layers.Dense(inputs, units, **options), keras.layers.Dense(units, **options), [*inner, inputs]
+
+
+def conv_2d(draw, dtype, groups=1):
+    channels, filters = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
+    kernel, strides, dilation = draw(pairs), draw(pairs), draw(st.one_of(st.just(1), pairs))
+    if np.max(dilation) > 1:  # Keras refuses both
+        strides = 1
+    options = {
+        "strides": strides, "padding": draw(paddings), "dilation_rate": dilation, "groups": groups,
+        "activation": draw(activations), "use_bias": draw(st.booleans()), "dtype": dtype,
+    }  # fmt: skip
+    reach = 1 + (np.broadcast_to(kernel, 2) - 1) * dilation
+    shape = [*(int(side) + draw(st.integers(0, 4)) for side in reach), channels]
+    return (
+        layers.Conv2D(channels, filters, kernel, **options),
+        keras.layers.Conv2D(filters, kernel, **options),
+        shape,
+    )
+
+
+def pool_2d(ours, theirs):
+    def case(draw, dtype):
+        size = draw(pairs)
+        options = {"strides": draw(st.one_of(st.none(), pairs)), "padding": draw(paddings)}
+        shape = [*(int(side) + draw(st.integers(0, 4)) for side in np.broadcast_to(size, 2)), draw(small)]
+        return ours(size, **options), theirs(size, dtype=dtype, **options), shape
+
+    return case
+
+
+def batch_norm(draw, dtype):
+    channels, inner = draw(small), draw(st.lists(small, max_size=3))
+    options = {
+        "momentum": draw(st.sampled_from([0.0, 0.5, 0.99])), "epsilon": draw(st.sampled_from([1e-5, 1e-3])),
+        "center": draw(st.booleans()), "scale": draw(st.booleans()), "dtype": dtype,
+    }  # fmt: skip
+    ours, theirs = layers.BatchNorm(channels, **options), keras.layers.BatchNormalization(**options)
+    return ours, theirs, [*inner, channels]
+
+
+def global_average_pool_2d(draw, dtype):
+    shape = [draw(small), draw(small), draw(small)]
+    return layers.GlobalAveragePool2D(), keras.layers.GlobalAveragePooling2D(dtype=dtype), shape
+
+
+def flatten(draw, dtype):
+    return layers.Flatten(), keras.layers.Flatten(dtype=dtype), draw(st.lists(small, max_size=3))
+
+
+def dropout(draw, dtype):
+    # Keras draws other masks: here the identity, the laws of the masks in test_dropout.py.
+    training_is_identity = draw(st.booleans())
+    rate = 0.0 if training_is_identity else draw(st.floats(0, 0.9))
+    return layers.Dropout(rate), keras.layers.Dropout(rate, dtype=dtype), [draw(small)]
+
+
+def sequential(draw, dtype):
+    parts = [conv_2d(draw, dtype)]
+    parts.append((layers.Flatten(), keras.layers.Flatten(dtype=dtype), None))
+    features = int(np.prod(parts[0][1].compute_output_shape([1, *parts[0][2]])))
+    parts.append((layers.BatchNorm(features, dtype=dtype), keras.layers.BatchNormalization(dtype=dtype), None))
+    ours, theirs = [part[0] for part in parts], [part[1] for part in parts]
+    return layers.Sequential(ours), keras.Sequential(theirs), parts[0][2]
+
+
+CASES = {
+    layers.Dense: dense,
+    layers.Conv2D: conv_2d,
+    layers.MaxPool2D: pool_2d(layers.MaxPool2D, keras.layers.MaxPooling2D),
+    layers.AveragePool2D: pool_2d(layers.AveragePool2D, keras.layers.AveragePooling2D),
+    layers.GlobalAveragePool2D: global_average_pool_2d,
+    layers.Flatten: flatten,
+    layers.Dropout: dropout,
+    layers.BatchNorm: batch_norm,
+    layers.Sequential: sequential,
+}
+every_layer = pytest.mark.parametrize("case", CASES.values(), ids=[layer.__name__ for layer in CASES])
+
+
+def problem(draw, case, dtype="float64"):
+    """(our layer, Keras' layer with equal random weights, an input, `training`)."""
+    ours, theirs, shape = case(draw, dtype)
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x = random.normal(size=[draw(st.integers(2, 5)), *shape]).astype(dtype)
+    theirs.build(x.shape)
+    for mine, other in variables(ours, theirs):
+        value = random.normal(size=mine.shape)
+        value = np.exp(value) if "variance" in other.name else value
+        mine.assign(value.astype(dtype))
+        other.assign(value.astype(dtype))
+    training = draw(st.booleans()) and not (isinstance(ours, layers.Dropout) and ours.rate)
+    return ours, theirs, x, training
+
+
+def variables(ours, theirs):
+    """Pairs of our variables and Keras', by the names of the fields."""
+    if isinstance(ours, layers.Sequential):
+        inner = zip(ours.layers, theirs.layers, strict=True)
+        return [pair for layer, other in inner for pair in variables(layer, other)]
+    assert len(ours.variables) == len(theirs.weights)
+    return [(getattr(ours, other.name), other) for other in theirs.weights]
+
+
+def call(layer, x, training):
+    takes = "training" in inspect.signature(getattr(layer, "call", layer)).parameters
+    return layer(x, training=training) if takes else layer(x)
+
+
+def differentiate(layer, x, training, sources):
+    """[y, the gradients of Σ y·cotangent with respect to x and the sources]."""
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = call(layer, x, training)
+        cotangent = np.cos(np.arange(np.prod(y.shape))).reshape(y.shape)
+        total = tf.reduce_sum(y * tf.constant(cotangent, y.dtype))
+    return [y, *tape.gradient(total, [x, *sources], unconnected_gradients=tf.UnconnectedGradients.ZERO)]
+
+
+def agree(ours, theirs, relative):
+    for mine, other in zip(ours, theirs, strict=True):
+        mine, other = np.asarray(mine, np.float64), np.asarray(other, np.float64)
+        np.testing.assert_allclose(mine, other, rtol=0, atol=relative * (1 + np.abs(other).max()))
+
+
+# A sum of some hundred products loses about two digits beyond those of the dtype; dividing by the square
+# root of a variance near epsilon, up to a factor of 300 more.
+TOLERANCE = {"float64": 1e-12, "float32": 2e-4}
+
+
+def test_every_public_layer_has_a_case():
+    public = {getattr(layers, name) for name in layers.__all__}
+    public = {thing for thing in public if isinstance(thing, type) and issubclass(thing, layers.Layer)}
+    assert public - {layers.Layer} == set(CASES)
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_values_gradients_and_moving_statistics_are_those_of_keras(case, dtype):
+    @settings(max_examples=10)
+    @given(st.data())
+    def law(data):
+        ours, theirs, x, training = problem(data.draw, case, dtype)
+        pairs = variables(ours, theirs)
+        mine = differentiate(ours, x, training, [pair[0] for pair in pairs])
+        other = differentiate(theirs, x, training, [pair[1].value for pair in pairs])
+        agree(mine, other, TOLERANCE[dtype])
+        agree([pair[0] for pair in pairs], [pair[1] for pair in pairs], TOLERANCE[dtype])
+        assert mine[0].dtype == dtype
+
+    law()
+
+
+def test_grouped_convolutions_are_those_of_keras():
+    # Two examples: Keras compiles each of its grouped convolutions with XLA.
+    @settings(max_examples=2)
+    @given(st.data())
+    def law(data):
+        ours, theirs, x, _ = problem(data.draw, lambda draw, dtype: conv_2d(draw, dtype, groups=2))
+        pairs = variables(ours, theirs)
+        mine = differentiate(ours, x, False, [pair[0] for pair in pairs])
+        other = differentiate(theirs, x, False, [pair[1].value for pair in pairs])
+        agree(mine, other, TOLERANCE["float64"])
+
+    law()
+
+
+@every_layer
+def test_a_graph_with_an_unknown_batch_size_computes_the_same(case):
+    @settings(max_examples=3)
+    @given(st.data())
+    def law(data):
+        ours, _, x, training = problem(data.draw, case, "float32")
+        model = tf.function(lambda x: call(ours, x, training), input_signature=[tf.TensorSpec([None, *x.shape[1:]])])
+        eager = call(copy.deepcopy(ours), x, training)
+        # TensorFlow may reorder or fuse float32 sums in a graph.
+        agree([model(x)], [eager], 1e-5)
+        assert model.get_concrete_function().output_shapes[1:] == eager.shape[1:]
+
+    law()
+
+
+@every_layer
+def test_xla_computes_the_same(case):
+    @settings(max_examples=2)
+    @given(st.data())
+    def law(data):
+        ours, _, x, training = problem(data.draw, case)
+        sources = ours.trainable_variables
+        xla = tf.function(lambda x: differentiate(ours, x, training, sources), jit_compile=True, autograph=False)
+        eager = differentiate(copy.deepcopy(ours), x, training, [])
+        agree(xla(x)[:2], eager, 1e-12)
+
+    law()
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_layer_computes_in_the_dtype_of_its_input(case, dtype):
+    @settings(max_examples=3)
+    @given(st.data())
+    def law(data):
+        ours, _, x, training = problem(data.draw, case, "float32")
+        x = tf.cast(x, dtype)
+        expected = call(copy.deepcopy(ours), tf.cast(x, tf.float32), training)
+        y = call(ours, x, training)
+        assert y.dtype == dtype
+        # bfloat16 keeps 8 bits; some tens of products and a softmax cost three of them.
+        agree([tf.cast(y, tf.float32)], [expected], 2**-5)
+
+    law()
+
+
+@every_layer
+def test_integers_are_refused_with_a_hint(case):
+    @settings(max_examples=1)
+    @given(st.data())
+    def law(data):
+        ours, _, x, _ = problem(data.draw, case)
+        if not isinstance(ours, layers.Flatten):
+            with pytest.raises(TypeError, match="computes with floats, found an input of uint8: convert it"):
+                ours(x.astype(np.uint8))
+
+    law()
+
+
+@every_layer
+def test_a_layer_built_again_from_its_arguments_has_the_same_arguments_and_variables(case):
+    @settings(max_examples=5)
+    @given(st.data())
+    def law(data):
+        ours = problem(data.draw, case)[0]
+        again = type(ours)(*ours.arguments.args, **ours.arguments.kwargs)
+        assert again.arguments.arguments == ours.arguments.arguments
+        assert [v.shape for v in again.variables] == [v.shape for v in ours.variables]
+
+    law()
+
+
+@pytest.mark.parametrize("layer", [layers.Dense(3, 2), layers.BatchNorm(3), layers.Conv2D(3, 2, 1)])
+def test_an_unfitting_last_dimension_is_refused_by_name(layer):
+    with pytest.raises(ValueError, match=r"(Dense|BatchNorm|Conv2D)\(3.* last dimension of 3, found 4"):
+        layer(tf.zeros([2, 5, 5, 4]))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: layers.Dense(0, 3), r"Dense\(0, 3\): in_features must be a positive integer, found 0"),
+        (lambda: layers.Dense(3, 2.0), "units must be a positive integer, found 2.0"),
+        (lambda: layers.Dense(3, True), "units must be a positive integer, found True"),
+        (lambda: layers.Dense(3, 2, activation="rellu"), "unknown activation 'rellu'.*elu, gelu, .*tanh"),
+        (lambda: layers.Dense(3, 2, kernel_initializer="he"), "unknown initializer 'he'.*constant, .*zeros"),
+        (lambda: layers.Dense(3, 2, dtype="int32"), "dtype must be a floating type, found int32"),
+        (lambda: layers.Conv2D(3, 2, 0), "kernel_size must be a positive integer, found 0"),
+        (lambda: layers.Conv2D(3, 2, (3, 3, 3)), "kernel_size must be a positive integer"),
+        (lambda: layers.Conv2D(3, 2, 3, strides=(1, 0)), "strides must be a positive integer, found 0"),
+        (lambda: layers.Conv2D(3, 2, 3, padding="full"), "padding must be 'valid' or 'same', found 'full'"),
+        (lambda: layers.Conv2D(3, 2, 3, groups=2), "groups must divide in_channels and filters, found 2"),
+        (lambda: layers.MaxPool2D(0), r"MaxPool2D\(0\): pool_size must be a positive integer"),
+        (lambda: layers.AveragePool2D(strides=-1), "strides must be a positive integer, found -1"),
+        (lambda: layers.Dropout(1.0), r"Dropout\(1.0\): rate must lie in \[0, 1\), found 1.0"),
+        (lambda: layers.Dropout("half"), r"rate must lie in \[0, 1\), found 'half'"),
+        (lambda: layers.BatchNorm(0), "channels must be a positive integer, found 0"),
+        (lambda: layers.BatchNorm(3, momentum=1.5), r"momentum must lie in \[0, 1\], found 1.5"),
+        (lambda: layers.BatchNorm(3, epsilon=0), "epsilon must be positive, found 0"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_are_refused_at_construction(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
