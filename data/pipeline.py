@@ -1,0 +1,135 @@
+"""The pipeline: in which order, in which batches and in which form a source is read."""
+
+import operator
+import weakref
+
+import numpy as np
+import tensorflow as tf
+
+from data.draws import Draws
+from data.order import shuffled
+
+_FOREVER = 2**63 - 1
+_tensors = weakref.WeakKeyDictionary()
+
+
+class Pipeline:
+    """Batches of a source, as a function of (seed, epoch, index): whoever trains holds these three.
+
+    An epoch is a permutation of the source, stateless and global, or the source's order without `shuffle`. It
+    is cut into batches of `batch_size`, of which the last may be short; `drop_remainder` leaves that one out.
+    A batch is a dict of tensors `[batch, …]`, its static batch size None. In training,
+    `augment(batch, draws) -> batch` sees the source's own dtypes (uint8 images) before
+    `transform(batch) -> batch`, which evaluation applies as well. Both are traced, once per dataset,
+    and not converted by AutoGraph: an `if` on a tensor needs `tf.cond` or a `tf.function` of its own.
+    A source that is not in memory is read by `source[indices]`, from several threads at a time.
+
+    Raises ValueError unless 1 <= batch_size <= len(source).
+    """
+
+    def __init__(
+        self, source, batch_size, *, shuffle=True, augment=None, transform=None, drop_remainder=False
+    ):
+        self.source = source
+        self.info = source.info
+        self.examples = len(source)
+        self.batch_size = _checked(batch_size, source)
+        self.steps_per_epoch = self.examples // self.batch_size if drop_remainder else self._batches()
+        self._shuffle = shuffle
+        self._augment = augment
+        self._transform = transform
+        self._read = _reader(source)
+
+    def training(self, seed, epoch=0, index=0):
+        """An endless `tf.data.Dataset` from batch `index` of epoch `epoch` on, through all later epochs.
+
+        It yields exactly what `training(seed)` yields from there on, augmentation included, and starts at
+        once, wherever that is. `seed` is any Python integer. `index` may be `steps_per_epoch`, which is the
+        next epoch's start. Raises ValueError for a position that no run can have.
+
+        >>> import data
+        >>> pipeline = data.Pipeline(data.Arrays(np.arange(5)), batch_size=2)
+        >>> epoch = [batch["inputs"].numpy() for batch in pipeline.training(seed=0).take(3)]
+        >>> sorted(np.concatenate(epoch).tolist()), len(epoch[-1])
+        ([0, 1, 2, 3, 4], 1)
+        """
+        if epoch < 0 or not 0 <= index <= self.steps_per_epoch:
+            raise ValueError(
+                f"training: expected epoch >= 0 and index from 0 to {self.steps_per_epoch}, "
+                f"found epoch {epoch} and index {index}"
+            )
+
+        def batch(step):
+            epoch, index = step // self.steps_per_epoch, step % self.steps_per_epoch
+            positions = self._positions(index)
+            indices = shuffled(positions, self.examples, seed, epoch) if self._shuffle else positions
+            examples = self._read(indices)
+            if self._augment:
+                draws = Draws(seed, epoch, position=positions[0], rows=tf.size(positions, tf.int64))
+                examples = self._augment(examples, draws)
+            return self._transform(examples) if self._transform else examples
+
+        return _mapped(tf.data.Dataset.range(epoch * self.steps_per_epoch + index, _FOREVER), batch)
+
+    def evaluation(self):
+        """A finite `tf.data.Dataset` in the source's order: nothing shuffled, augmented or dropped."""
+
+        def batch(index):
+            examples = self._read(self._positions(index))
+            return self._transform(examples) if self._transform else examples
+
+        return _mapped(tf.data.Dataset.range(self._batches()), batch)
+
+    def _batches(self):
+        return -(-self.examples // self.batch_size)
+
+    def _positions(self, index):
+        first = index * self.batch_size
+        return tf.range(first, tf.minimum(first + self.batch_size, self.examples))
+
+
+def _checked(batch_size, source):
+    try:
+        if 1 <= operator.index(batch_size) <= len(source) and not isinstance(batch_size, bool):
+            return operator.index(batch_size)
+    except TypeError:
+        pass
+    raise ValueError(
+        f"Pipeline: batch_size must be an integer from 1 to {len(source)}, the size of {source.info.name}, "
+        f"found {batch_size!r}"
+    )
+
+
+def _mapped(steps, batch):
+    # AutoGraph would take several times as long to trace, and bury an augmentation's error under its own.
+    plain = tf.autograph.experimental.do_not_convert(batch)
+    options = tf.data.Options()
+    # The rewriter finds nothing to do here, but serialises the whole source to look, for every iterator.
+    options.experimental_optimization.apply_default_optimizations = False
+    batches = steps.map(plain, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return batches.with_options(options)
+
+
+def _reader(source):
+    """The gather of a source as a function of int64 tensors `[batch]`, for use in a graph."""
+    if source.arrays is not None:
+        if source not in _tensors:
+            # Captured by graphs, not embedded in them; on the host, where they run. tf.constant would hold a
+            # second copy until the next garbage collection.
+            with tf.device("CPU:0"):
+                _tensors[source] = {name: tf.identity(array) for name, array in source.arrays.items()}
+        tensors = _tensors[source]
+        return lambda indices: {name: tf.gather(tensor, indices) for name, tensor in tensors.items()}
+
+    example = source[np.zeros(1, np.int64)]
+    dtypes = [array.dtype for array in example.values()]
+
+    def gather(indices):
+        found = source[indices]
+        return [found[name] for name in example]
+
+    def read(indices):
+        arrays = zip(example.items(), tf.numpy_function(gather, [indices], dtypes), strict=True)
+        return {name: tf.ensure_shape(array, [None, *one.shape[1:]]) for (name, one), array in arrays}
+
+    return read

@@ -1,0 +1,102 @@
+"""Sources: what the examples are, without an order.
+
+A source answers `len(source)` and `source[indices]`, a vectorised gather from a 1-D array of integers to
+a dict of NumPy arrays (`inputs`, `labels`, optionally `weights`), each with `len(indices)` rows. It carries
+`info`, and `arrays`: the whole dict when it is in memory, None otherwise. Any class with these four will do,
+as long as its objects can be hashed, which they can unless it defines `__eq__`.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What is known of a data set beside its examples.
+
+    `classes` is None where labels are no class numbers; `input_shape` is that of one example.
+    """
+
+    name: str
+    classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    licence: str = ""
+
+    def __post_init__(self):
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(f"{self.name}: {self.classes} classes have {len(self.class_names)} class_names")
+
+
+class Arrays:
+    """A source in memory.
+
+    `inputs [examples, …]`, `labels [examples, …]` and `weights [examples, …]` keep their dtypes and are not
+    copied. Where `info.classes` is given, labels are class numbers and are checked to be integers in
+    `[0, classes)`. `info.input_shape` is always taken from `inputs`. Raises ValueError or TypeError.
+
+    >>> source = Arrays(np.zeros([3, 2]), labels=[0, 1, 1], info=Info("xor", classes=2))
+    >>> len(source), source.info.input_shape, source[np.array([2, 0])]["labels"]
+    (3, (2,), array([1, 0]))
+    """
+
+    def __init__(self, inputs, labels=None, weights=None, *, info=None):
+        given = {"inputs": inputs, "labels": labels, "weights": weights}
+        self.arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
+        self.info = dataclasses.replace(info or Info("arrays"), input_shape=self.arrays["inputs"].shape[1:])
+        shapes = {name: array.shape for name, array in self.arrays.items()}
+        if len({shape[:1] for shape in shapes.values()}) != 1 or not shapes["inputs"]:
+            raise ValueError(f"{self.info.name}: arrays must have the same first dimension, found {shapes}")
+        if len(self) == 0:
+            raise ValueError(f"{self.info.name}: expected at least one example, found {shapes}")
+        if self.info.classes is not None and "labels" in self.arrays:
+            _check_labels(self.arrays["labels"], self.info)
+
+    def __len__(self):
+        return len(self.arrays["inputs"])
+
+    def __getitem__(self, indices):
+        return {name: array[indices] for name, array in self.arrays.items()}
+
+
+class Subset:
+    """The examples of another source at `indices`, in that order; an index may come twice.
+
+    Raises TypeError or ValueError for indices that are not a 1-D array of integers in `[0, len(source))`.
+    """
+
+    def __init__(self, source, indices):
+        indices = np.asarray(indices)
+        if indices.ndim != 1 or indices.size == 0:
+            raise ValueError(f"Subset: indices must be 1-D and not empty, found shape {indices.shape}")
+        if indices.dtype.kind not in "iu":
+            raise TypeError(f"Subset: indices must be integers, found {indices.dtype}")
+        outside = np.flatnonzero((indices < 0) | (indices >= len(source)))
+        if outside.size:
+            first = outside[0]
+            raise ValueError(f"Subset: indices[{first}] is {indices[first]}, expected 0 to {len(source) - 1}")
+        self.source = source
+        self.indices = indices
+        self.info = source.info
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, indices):
+        return self.source[self.indices[indices]]
+
+    @functools.cached_property
+    def arrays(self):
+        """A gathered copy of the underlying arrays, or None when those are not in memory."""
+        return None if self.source.arrays is None else self.source[self.indices]
+
+
+def _check_labels(labels, info):
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{info.name}: {info.classes} classes need integer labels, found {labels.dtype}")
+    outside = np.argwhere((labels < 0) | (labels >= info.classes))
+    if outside.size:
+        row, value = outside[0][0], labels[tuple(outside[0])]
+        raise ValueError(f"{info.name}: the label in row {row} is {value}, expected 0 to {info.classes - 1}")
