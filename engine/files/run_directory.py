@@ -1,0 +1,85 @@
+"""The folder of one run: what was asked for, and what came of it."""
+
+import json
+import math
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+FINAL = ("epochs", "max_steps", "early_stopping")
+
+
+class RunDirectory:
+    """Where a run writes: `flags.cfg`, `history.jsonl`, `checkpoints/`, `tensorboard/`, `result.json`.
+
+    Makes the folder. OSError names it if that, or writing in it, is not possible.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.path).close()
+        except OSError as error:
+            raise OSError(f"the run directory {self.path} can't be written: {error.strerror}") from None
+        self.checkpoints = self.path / "checkpoints"
+        self.history = self.path / "history.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+
+    def flags(self) -> dict[str, str]:
+        """The lines of `flags.cfg` by the name of the flag; empty before the run was first started."""
+        file = self.path / "flags.cfg"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return {flag_name(line): line for line in lines if line.startswith("--")}
+
+    def write_flags(self, lines: Mapping[str, str]) -> None:
+        """Writes the flagfile that repeats this run."""
+        self._write("flags.cfg", "".join(f"{lines[name]}\n" for name in sorted(lines)))
+
+    def check_flags(self, lines: Mapping[str, str], may_change: Collection[str]) -> None:
+        """ValueError, naming each, if flags that must not change differ from those the run began with."""
+        before = self.flags()
+        differing = [
+            f"{before.get(name, 'no ' + name)} is now {lines.get(name, 'no ' + name)}"
+            for name in sorted({*before, *lines})
+            if before and before.get(name) != lines.get(name) and name not in may_change
+        ]
+        if differing:
+            raise ValueError(
+                f"{self.path} holds a run with other flags: {'; '.join(differing)}. "
+                "Resume with the same flags, or start a new run with another --run_dir"
+            )
+
+    def result(self) -> dict | None:
+        """What `result.json` says, or None before the run ended."""
+        file = self.path / "result.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def write_result(self, result: Mapping) -> None:
+        """Writes `result.json`; numbers that are not finite become null."""
+        self._write("result.json", json.dumps(_finite(result), indent=2) + "\n")
+
+    def forget_result(self) -> None:
+        """Takes away the result of a run that goes on."""
+        (self.path / "result.json").unlink(missing_ok=True)
+
+    def _write(self, name: str, text: str) -> None:
+        aside = self.path / f".{name}"
+        aside.write_text(text)
+        aside.replace(self.path / name)
+
+
+def flag_name(line: str) -> str:
+    """The name in a line of a flagfile: `--no` before it and `=…` behind it are left away.
+
+    >>> flag_name("--epochs=3"), flag_name("--nobatch_norm"), flag_name("--normalise=1")
+    ('epochs', 'batch_norm', 'normalise')
+    """
+    name, equals, _ = line.removeprefix("--").partition("=")
+    return name.removeprefix("no") if not equals else name
+
+
+def _finite(value):
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

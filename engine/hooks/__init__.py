@@ -1,0 +1,10 @@
+"""What runs between compiled loops."""
+
+from engine.hooks.checkpoint import Checkpoint
+from engine.hooks.early_stopping import EarlyStopping
+from engine.hooks.history_file import HistoryFile
+from engine.hooks.hook import Hook
+from engine.hooks.progress import EpochLines, Progress
+from engine.hooks.tensorboard import TensorBoard
+
+__all__ = ["Checkpoint", "EarlyStopping", "EpochLines", "HistoryFile", "Hook", "Progress", "TensorBoard"]

@@ -1,0 +1,87 @@
+"""Saves the run's state, and takes it up again."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.files import checkpoints
+from engine.hooks.hook import Hook
+
+
+class Checkpoint(Hook):
+    """Saves the whole state at each epoch's end, every `every` steps and at the end; resumes from the newest.
+
+    directory: where the folders `step-…` go; a fit that finds checkpoints there goes on from the newest whole one.
+    keep: how many of the newest stay.
+    drop: names of hooks whose state in the checkpoint may be forgotten.
+
+    Model, optimizer and position must fit exactly, as must what the run is made of: seed, batch size, length and
+    precision (CheckpointError names what differs). A hook that the checkpoint does not know starts fresh, with a
+    notice; one that only the checkpoint knows is an error unless named in `drop`.
+    """
+
+    saves = True
+
+    def __init__(self, directory: str | Path, *, every: int | None = None, keep: int = 3, drop=(), name="checkpoint"):
+        super().__init__(name)
+        if keep < 1 or (every is not None and every < 1):
+            raise ValueError(f"every and keep must be at least 1, got {every} and {keep}")
+        self.directory, self.every, self.keep, self.drop = Path(directory), every, keep, tuple(drop)
+        self._saved = None
+
+    def restore(self, run: Any) -> None:
+        """Sets the state from the newest whole checkpoint, if there is one."""
+        folder = checkpoints.latest(self.directory)
+        if folder is None:
+            return
+        saved = checkpoints.manifest(folder)["run"]
+        differing = [
+            f"{name} was {saved.get(name)!r}, is {value!r}"
+            for name, value in _identity(run).items()
+            if saved.get(name) != value
+        ]
+        if differing:
+            raise checkpoints.CheckpointError(f"checkpoint {folder} is of another run: {'; '.join(differing)}")
+        known = {path.split(".")[1] for path in checkpoints.saved_variables(folder) if path.startswith("hooks.")}
+        unknown = known - {hook.name for hook in run.hooks} - set(self.drop)
+        if unknown:
+            raise checkpoints.CheckpointError(
+                f"checkpoint {folder} holds the state of hooks that this run lacks: {', '.join(sorted(unknown))}; "
+                "add them, or drop their state by name"
+            )
+        variables = run.state.variables_by_path()
+        fresh = {p.split(".")[1] for p in variables if p.startswith("hooks.")} - known
+        for name in sorted(fresh):
+            print(f"hook {name} is not in checkpoint {folder}: it starts fresh", file=sys.stderr)
+        checkpoints.restore(
+            folder,
+            {p: v for p, v in variables.items() if not (p.startswith("hooks.") and p.split(".")[1] in fresh)},
+            ignore=[f"hooks.{name}." for name in self.drop],
+        )
+        run.restored()
+        self._saved = run.step
+
+    def on_boundary(self, run: Any) -> None:
+        """Saves where an epoch or the run ends, and at the multiples of `every`."""
+        if run.epoch_ended or run.stopped_by or (self.every and run.step % self.every == 0):
+            self._save(run)
+
+    def on_fit_end(self, run: Any) -> None:
+        """Saves what an interruption would lose; a state with a non-finite loss is not worth keeping."""
+        if run.stopped_by != "non_finite" and self._saved != run.step:
+            self._save(run)
+
+    def _save(self, run: Any) -> None:
+        folder = self.directory / f"step-{run.step:08d}"
+        checkpoints.save(folder, run.state.variables_by_path(), step=run.step, run=_identity(run))
+        checkpoints.keep_last(self.directory, self.keep)
+        self._saved = run.step
+
+
+def _identity(run: Any) -> dict:
+    return {
+        "seed": run.trainer.seed,
+        "batch_size": run.train.batch_size,
+        "steps_per_epoch": run.steps_per_epoch,
+        "precision": run.trainer.precision.name,
+    }

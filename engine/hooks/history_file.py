@@ -1,0 +1,76 @@
+"""The history as a file: one JSON object a line."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from engine.hooks.hook import Hook
+
+
+class HistoryFile(Hook):
+    """Writes `history.jsonl`: a line for each loop and each evaluation, without timings.
+
+    log_every_step: a line for each step instead of each loop.
+    On resume the file is cut back to the checkpoint's step, so that no step stands twice and none is missing:
+    a run that was killed and resumed writes the very file that it would have written undisturbed.
+    Numbers that are not finite are written as null.
+    """
+
+    def __init__(self, path: str | Path, *, log_every_step: bool = False, name: str = "history_file"):
+        super().__init__(name)
+        self.path, self.log_every_step = Path(path), log_every_step
+        self._file = None
+
+    def on_fit_begin(self, run: Any) -> None:
+        """Keeps the lines up to the step that the run goes on from."""
+        kept = [line for line in _whole_lines(self.path) if json.loads(line)["step"] <= run.step] if run.step else []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_suffix(".writing")
+        aside.write_text("".join(kept))
+        aside.replace(self.path)
+        self._file = self.path.open("a")
+
+    def on_steps(self, run: Any, first: int, steps: list[dict]) -> None:
+        """Writes the steps, if each is to have a line."""
+        if self.log_every_step:
+            rates = run.history.steps["learning_rate"][-len(steps) :]
+            for step, (values, rate) in enumerate(zip(steps, rates, strict=True), first):
+                epoch = (step - 1) // run.steps_per_epoch + 1
+                self._write({"split": "train", "step": step, "epoch": epoch, "learning_rate": float(rate), **values})
+
+    def on_loop_end(self, run: Any, record: dict) -> None:
+        """Writes the loop."""
+        if not self.log_every_step:
+            self._write(record)
+
+    def on_evaluate_end(self, run: Any, record: dict) -> None:
+        """Writes the evaluation."""
+        self._write(record)
+
+    def on_boundary(self, run: Any) -> None:
+        """The lines must be on the disk before the checkpoint that counts on them."""
+        self._file.flush()
+        if run.epoch_ended:
+            os.fsync(self._file.fileno())
+
+    def on_fit_end(self, run: Any) -> None:
+        """As at a boundary: a checkpoint may follow."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file:
+            self._file.close()
+
+    def _write(self, record: dict) -> None:
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        self._file.write(json.dumps(finite) + "\n")
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their end; what a kill cut short is left out."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]

@@ -1,0 +1,205 @@
+"""The compiled loops: many steps in one call, Python not in it.
+
+They are traced without AutoGraph: a model that branches on tensors uses `tf.cond`, or `@tf.function` on its own
+`__call__`. That keeps tracing quick and errors one line long.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from engine.context import StepContext
+from engine.metrics import Metric
+from engine.names import trainable_variables
+from engine.objective import Terms, call_model
+from engine.precision import cast_floating
+from engine.state import TrainState
+from engine.step import masked_weights, step, total_penalty
+
+_SUMS = ("steps", "examples", "loss", "weight", "penalty", "empty_steps")
+_LAST = ("learning_rate", "gradient_norm", "parameter_norm", "update_norm")
+
+
+class Columns:
+    """Where each number stands in the float64 row that a step leaves behind.
+
+    The first are sums, which add up over steps; after them come the values of the last step. One row a step keeps
+    the loop's bookkeeping to one write, and every per-step value is there afterwards. Counts are exact to 2⁵³.
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric]):
+        self.metrics = dict(metrics)
+        self._at, start = {}, 0
+        for name, size in [(n, 1) for n in _SUMS] + [(n, int(np.prod(m.shape))) for n, m in self.metrics.items()]:
+            if name in self._at:
+                raise ValueError(f"a metric can't be called {name!r}: the engine records that itself")
+            self._at[name] = slice(start, start + size)
+            start += size
+        self._sums = start
+        for name in _LAST:
+            self._at[name] = slice(start, start + 1)
+            start += 1
+        self.width = start
+
+    def row(self, metrics: Mapping[str, tf.Tensor], **values) -> tf.Tensor:
+        """The row [width] of one step or batch; what is not given is 0."""
+        zero = tf.zeros([1], tf.float64)
+        values = {**values, **metrics}
+        return tf.concat(
+            [tf.reshape(tf.cast(values[name], tf.float64), [-1]) if name in values else zero for name in self._at],
+            axis=0,
+        )
+
+    def add(self, sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """`sums` after the steps of `rows`: sums added up, last values replaced."""
+        return np.concatenate([sums[: self._sums] + rows[:, : self._sums].sum(axis=0), rows[-1, self._sums :]])
+
+    def get(self, row: np.ndarray, name: str) -> float:
+        """One number of a row."""
+        return float(row[self._at[name]][0])
+
+    def total(self, rows: np.ndarray, name: str) -> float:
+        """One number summed over rows."""
+        return float(rows[:, self._at[name]].sum())
+
+    def values(self, row: np.ndarray) -> dict[str, float]:
+        """What a row of sums means: loss, data_loss and the metrics.
+
+        data_loss = Σwℓ/Σw (0 where nothing weighs); loss adds the mean penalty of a step.
+        """
+        weight, steps = self.get(row, "weight"), self.get(row, "steps")
+        data_loss = self.get(row, "loss") / weight if weight else 0.0
+        penalty = self.get(row, "penalty") / steps if steps else 0.0
+        results = {
+            name: metric.result(row[self._at[name]].reshape(metric.shape)) for name, metric in self.metrics.items()
+        }
+        return {"loss": data_loss + penalty, "data_loss": data_loss, **results}
+
+    def last_values(self, row: np.ndarray) -> dict[str, float]:
+        """The norms of the last step, where they were asked for."""
+        return {name: self.get(row, name) for name in _LAST[1:]}
+
+
+def training_loop(
+    state: TrainState,
+    objective: Callable[..., Terms],
+    metrics: Mapping[str, Metric],
+    columns: Columns,
+    stop: tf.Variable,
+    *,
+    compute_dtype: tf.DType,
+    norms: bool,
+    on_trace: Callable[[], None],
+) -> Callable:
+    """A compiled function `(iterator, count) -> rows [done, columns.width]` that trains up to `count` steps.
+
+    It ends early, between two steps, when `stop` becomes True. `norms` records, for the last step of a call, the
+    norms of gradients, parameters and updates.
+    """
+    variables = trainable_variables(state.model)
+    if not variables:
+        raise ValueError("nothing to train: every variable of the model is frozen")
+    hyper_parameter = getattr(state.optimizer, "value", lambda name: tf.constant(float("nan"), tf.float64))
+
+    def one_step(batch, is_last):
+        values = {"learning_rate": hyper_parameter("learning_rate")}
+        if norms:
+            before = tf.cond(is_last, lambda: _flat(variables), lambda: tf.zeros([0], variables[0].dtype))
+        context = StepContext(state.seed, state.step)
+        done = step(
+            state.model,
+            objective,
+            state.optimizer,
+            batch,
+            variables,
+            context,
+            metrics=metrics,
+            compute_dtype=compute_dtype,
+        )
+        if norms:
+
+            def measure():
+                after = _flat(variables)
+                return tf.stack([tf.linalg.global_norm(done.gradients), tf.norm(after), tf.norm(after - before)])
+
+            found = tf.cond(is_last, measure, lambda: tf.zeros([3], variables[0].dtype))
+            values |= dict(zip(_LAST[1:], tf.unstack(found), strict=True))
+        state.step.assign_add(1)
+        empty = tf.equal(done.weight, 0)
+        return columns.row(
+            done.metrics,
+            steps=1,
+            examples=done.examples,
+            loss=done.loss,
+            weight=done.weight,
+            penalty=done.penalty,
+            empty_steps=empty,
+            **values,
+        )
+
+    @tf.function(autograph=False)
+    def loop(iterator, count):
+        on_trace()
+        rows = tf.TensorArray(tf.float64, size=count, element_shape=[columns.width])
+        done, rows = tf.while_loop(
+            lambda done, _: tf.logical_and(done < count, tf.logical_not(stop)),
+            lambda done, rows: (done + 1, rows.write(done, one_step(next(iterator), tf.equal(done + 1, count)))),
+            (0, rows),
+            parallel_iterations=1,
+        )
+        return rows.stack()[:done]
+
+    return loop
+
+
+def _flat(tensors) -> tf.Tensor:
+    return tf.concat([tf.cast(tf.reshape(tensor, [-1]), tensors[0].dtype) for tensor in tensors], axis=0)
+
+
+def evaluation_loop(
+    model: tf.Module,
+    objective: Callable[..., Terms],
+    metrics: Mapping[str, Metric],
+    columns: Columns,
+    stop: tf.Variable,
+    *,
+    compute_dtype: tf.DType,
+    on_trace: Callable[[], None],
+) -> Callable:
+    """A compiled function `(iterator, count) -> (done, sums)` over `count` batches; `stop` ends it early."""
+
+    def sums_of(batch):
+        batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
+        terms = objective(model, batch, False)
+        weights = masked_weights(terms, None)
+        return columns.row(
+            {name: metric.sums(terms.labels, terms.outputs, weights) for name, metric in metrics.items()},
+            steps=1,
+            examples=tf.shape(terms.losses)[0],
+            loss=tf.reduce_sum(tf.math.multiply_no_nan(terms.losses, weights)),
+            weight=tf.reduce_sum(weights),
+            penalty=total_penalty(terms.penalty),
+        )
+
+    @tf.function(autograph=False)
+    def loop(iterator, count):
+        on_trace()
+        return tf.while_loop(
+            lambda done, _: tf.logical_and(done < count, tf.logical_not(stop)),
+            lambda done, total: (done + 1, total + sums_of(next(iterator))),
+            (0, tf.zeros([columns.width], tf.float64)),
+            parallel_iterations=1,
+        )
+
+    return loop
+
+
+def prediction_step(model: tf.Module, *, compute_dtype: tf.DType) -> Callable:
+    """A compiled function `batch -> outputs`, in inference."""
+
+    @tf.function(autograph=False)
+    def predict(batch):
+        return call_model(model, cast_floating(batch["inputs"], compute_dtype), False)
+
+    return predict

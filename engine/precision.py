@@ -1,0 +1,69 @@
+"""Precision is the dtype of a model's variables and the dtype that its inputs are cast to: no global policy."""
+
+import copy
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from engine.names import variable_paths
+
+
+class Precision(NamedTuple):
+    """name; variables: what weights and slots are kept in; compute: what inputs are cast to."""
+
+    name: str
+    variables: tf.DType
+    compute: tf.DType
+
+
+PRECISIONS = {
+    "float32": Precision("float32", tf.float32, tf.float32),
+    "float64": Precision("float64", tf.float64, tf.float64),
+}
+
+
+def get(name: str) -> Precision:
+    """A precision by name; an unknown one is a ValueError that lists the legal ones."""
+    if name not in PRECISIONS:
+        raise ValueError(f"unknown precision {name!r}; there are {', '.join(PRECISIONS)}")
+    return PRECISIONS[name]
+
+
+def cast(model: tf.Module, dtype: tf.DType | str) -> tf.Module:
+    """A copy of `model` whose floating variables are `dtype`, holding the same values (rounded, where narrower).
+
+    Integer variables keep their dtype. Shared variables stay shared; the copy shares nothing with the original.
+    Call it within the strategy's scope if there is one.
+    """
+    dtype = tf.as_dtype(dtype)
+    replaced = {
+        id(variable): tf.Variable(
+            tf.cast(variable, dtype) if variable.dtype.is_floating else variable,
+            trainable=variable.trainable,
+            name=variable.name.split(":")[0],
+        )
+        for variable in variable_paths(model).values()
+    }
+    copied = copy.deepcopy(model, memo=replaced)
+    for part in (copied, *copied.submodules):
+        if isinstance(getattr(part, "dtype", None), tf.DType):
+            part.dtype = dtype
+    return copied
+
+
+def cast_floating(values, dtype: tf.DType):
+    """Every floating tensor of a nest in `dtype`; integers and the rest as they are."""
+    return tf.nest.map_structure(
+        lambda value: tf.cast(value, dtype) if getattr(value, "dtype", None) and value.dtype.is_floating else value,
+        values,
+    )
+
+
+def check_variables(model: tf.Module, precision: Precision) -> None:
+    """Refuses a model whose floating variables are not in the precision's dtype, naming the first."""
+    for path, variable in variable_paths(model).items():
+        if variable.dtype.is_floating and variable.dtype != precision.variables:
+            raise ValueError(
+                f"variable {path} is {variable.dtype.name} where the precision asks for {precision.variables.name}: "
+                f"give the Trainer engine.cast(model, {precision.variables.name!r})"
+            )

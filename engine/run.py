@@ -1,0 +1,134 @@
+"""One fit under way: what hooks see, and where its boundaries lie."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.history import History
+
+
+class Run:
+    """A fit under way.
+
+    trainer, state: whose; train, validation: the pipelines; epochs, max_steps, evaluate_every: as asked of `fit`.
+    history: grows as it goes; stopped_by: None, or why the fit ends.
+    last_norms: gradient_norm, parameter_norm, update_norm of the last step, if a hook asked for norms.
+
+    Loops end at absolute boundaries, never counted from where a run resumed: each multiple of `steps_per_loop` in
+    the epoch, each multiple of `evaluate_every` and of a hook's `every`, the epoch's end, and `max_steps`.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        train: Any,
+        validation: Any,
+        *,
+        epochs: int | None,
+        max_steps: int | None,
+        evaluate_every: int | None,
+        hooks: Sequence,
+    ):
+        self.trainer, self.state = trainer, trainer.state
+        self.train, self.validation = train, validation
+        self.epochs, self.max_steps, self.evaluate_every = epochs, max_steps, evaluate_every
+        self.hooks = list(hooks)
+        self.norms = any(hook.norms for hook in self.hooks)
+        self.steps_per_epoch = train.steps_per_epoch
+        self.history = History()
+        self.stopped_by: str | None = None
+        self.last_norms: dict[str, float] = {}
+        self._step = int(self.state.step)
+
+    @property
+    def step(self) -> int:
+        """Updates done, as of the last return from the compiled loop."""
+        return self._step
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return int(self.state.epoch)
+
+    @property
+    def index(self) -> int:
+        """Batches done in the current epoch."""
+        return int(self.state.index)
+
+    @property
+    def epoch_ended(self) -> bool:
+        """Whether the last step was the last of its epoch."""
+        return self.step > 0 and self.index == 0
+
+    @property
+    def current_epoch(self) -> int:
+        """The epoch that the last step belongs to, from 1."""
+        return self.epoch if self.epoch_ended else self.epoch + 1
+
+    @property
+    def total_steps(self) -> int:
+        """The step at which the fit ends, unless it is stopped."""
+        ends = [self.max_steps] if self.max_steps else []
+        if self.epochs:
+            ends.append(self.step + (self.epochs - self.epoch) * self.steps_per_epoch - self.index)
+        return max(0, min(ends))
+
+    @property
+    def pending(self) -> bool:
+        """Whether the run stands at a boundary whose work is not done."""
+        if self.step == int(self.state.reported):
+            return False
+        at_multiple = any(self.step % every == 0 for every in self._periods())
+        return self.index % self.trainer.steps_per_loop == 0 or at_multiple or self.step == self.max_steps
+
+    def next_boundary(self) -> int:
+        """The step at which the next loop ends."""
+        step, index, per_loop = self.step, self.index, self.trainer.steps_per_loop
+        in_epoch = min(self.steps_per_epoch, (index // per_loop + 1) * per_loop)
+        ends = [step - index + in_epoch, *((step // every + 1) * every for every in self._periods())]
+        return min([*ends, self.max_steps] if self.max_steps else ends)
+
+    def _periods(self) -> list[int]:
+        return [every for every in (self.evaluate_every, *(hook.every for hook in self.hooks)) if every]
+
+    @property
+    def evaluates_here(self) -> bool:
+        """Whether validation is due at this step."""
+        if self.validation is None:
+            return False
+        due = self.step % self.evaluate_every == 0 if self.evaluate_every else self.epoch_ended
+        return due or self.step >= self.total_steps
+
+    def stop(self, reason: str) -> None:
+        """Ends the fit after this boundary; the first reason stays."""
+        self.stopped_by = self.stopped_by or reason
+
+    def check_finished(self) -> None:
+        """Ends the fit where it was to end."""
+        if self.epochs and self.epoch >= self.epochs:
+            self.stop("epochs")
+        elif self.max_steps and self.step >= self.max_steps:
+            self.stop("max_steps")
+
+    def advance(self, steps: int, rows: np.ndarray, columns: Any) -> None:
+        """Moves the position on by `steps` and adds their rows to the running sums."""
+        state, index = self.state, self.index
+        if index == 0:
+            state.epoch_sums.assign(np.zeros(columns.width))
+        for sums in (state.loop_sums, state.epoch_sums):
+            sums.assign(columns.add(sums.numpy(), rows))
+        self._step += steps
+        index += steps
+        state.epoch.assign_add(index // self.steps_per_epoch)
+        state.index.assign(index % self.steps_per_epoch)
+
+    def boundary_done(self) -> None:
+        """Marks this boundary's work as done and starts the next loop's sums."""
+        self.state.loop_sums.assign(np.zeros_like(self.state.loop_sums.numpy()))
+        self.state.reported.assign(self.step)
+
+    def restored(self) -> None:
+        """To be called by whoever has set the state from a checkpoint."""
+        self._step = int(self.state.step)
+        self.history.resumed_from = self._step
