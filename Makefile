@@ -14,7 +14,7 @@ test: $(STAMP) lint
 	$(VENV)/bin/python -m pytest -n 2 -q
 
 lint: $(STAMP)
-	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 
 # The stamp is written last: an interrupted installation is done again.
 $(STAMP): setup.cfg

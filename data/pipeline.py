@@ -27,9 +27,7 @@ class Pipeline:
     Raises ValueError unless 1 <= batch_size <= len(source).
     """
 
-    def __init__(
-        self, source, batch_size, *, shuffle=True, augment=None, transform=None, drop_remainder=False
-    ):
+    def __init__(self, source, batch_size, *, shuffle=True, augment=None, transform=None, drop_remainder=False):
         self.source = source
         self.info = source.info
         self.examples = len(source)

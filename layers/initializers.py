@@ -124,9 +124,7 @@ class orthogonal:
             raise ValueError(f"orthogonal needs a shape of at least 2 dimensions, found {list(shape)}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
         computed = tf.float64 if dtype == tf.float64 else tf.float32
-        normal = tf.random.stateless_normal(
-            [max(rows, columns), min(rows, columns)], _seed(seed), dtype=computed
-        )
+        normal = tf.random.stateless_normal([max(rows, columns), min(rows, columns)], _seed(seed), dtype=computed)
         q, r = tf.linalg.qr(normal)
         q *= tf.sign(tf.linalg.diag_part(r))
         matrix = tf.transpose(q) if rows < columns else q

@@ -49,9 +49,7 @@ class BatchNorm(Layer):
         shape, wide = [self.channels], _at_least_float32(self.dtype)
         self.gamma = self.variable("gamma", shape, gamma_initializer) if scale else None
         self.beta = self.variable("beta", shape, beta_initializer) if center else None
-        self.moving_mean = self.variable(
-            "moving_mean", shape, moving_mean_initializer, dtype=wide, trainable=False
-        )
+        self.moving_mean = self.variable("moving_mean", shape, moving_mean_initializer, dtype=wide, trainable=False)
         self.moving_variance = self.variable(
             "moving_variance", shape, moving_variance_initializer, dtype=wide, trainable=False
         )

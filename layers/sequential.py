@@ -34,9 +34,7 @@ Dense(100, 10) expects a last dimension of 100, found 120
             if _waiting(layer) or not callable(layer):
                 hint = "; layers.chain constructs it" if _waiting(layer) else ""
                 raise TypeError(f"layer {index} must be a layer or a function, found {_name(layer)}{hint}")
-        self._taking_training = frozenset(
-            index for index, layer in enumerate(self.layers) if _takes_training(layer)
-        )
+        self._taking_training = frozenset(index for index, layer in enumerate(self.layers) if _takes_training(layer))
         self.last_dimension(None)
 
     def last_dimension(self, size):

@@ -88,9 +88,7 @@ class Rule(tf.Module):
         variables = list(_named(variables).values())
         gradients = list(gradients)
         if len(gradients) != len(variables):
-            raise ValueError(
-                f"{self._label}.apply: got {len(gradients)} gradients for {len(variables)} variables"
-            )
+            raise ValueError(f"{self._label}.apply: got {len(gradients)} gradients for {len(variables)} variables")
         paths = [self._path(variable) for variable in variables]
         for path, gradient, variable in zip(paths, gradients, variables, strict=True):
             self._check(path, gradient, variable)
@@ -147,9 +145,7 @@ class Rule(tf.Module):
         if isinstance(gradient, tf.IndexedSlices):
             found, expected = gradient.values.shape[1:], expected[1:]
         if not expected.is_compatible_with(found):
-            raise ValueError(
-                f"{self._label}.apply: the gradient of {path} must have shape {expected}, got {found}"
-            )
+            raise ValueError(f"{self._label}.apply: the gradient of {path} must have shape {expected}, got {found}")
 
     def _apply_one(self, path: str, gradient: Gradient, variable: tf.Variable, coefficients: dict) -> None:
         slots = [self.slots[name][path] for name in self.slot_names]

@@ -44,9 +44,7 @@ below_one = st.floats(0, 1, exclude_max=True, width=32)
 @given(images(), st.data())
 def test_flip_left_right_mirrors_where_the_draw_is_below_a_half(images, draw):
     numbers = np.array(draw.draw(st.lists(below_one, min_size=len(images), max_size=len(images))))
-    expected = np.stack(
-        [image[:, ::-1] if u < 0.5 else image for image, u in zip(images, numbers, strict=True)]
-    )
+    expected = np.stack([image[:, ::-1] if u < 0.5 else image for image, u in zip(images, numbers, strict=True)])
     np.testing.assert_array_equal(applied(augment.flip_left_right(), images, Given(numbers)), expected)
 
 
@@ -63,9 +61,7 @@ def test_random_crop_is_a_window_of_the_padded_image(images, padding, mode, draw
     expected = np.stack([
         image[y : y + height, x : x + width] for image, y, x in zip(padded, down, across, strict=True)
     ])  # fmt: skip
-    np.testing.assert_array_equal(
-        applied(augment.random_crop(padding, mode), images, Given(numbers)), expected
-    )
+    np.testing.assert_array_equal(applied(augment.random_crop(padding, mode), images, Given(numbers)), expected)
 
 
 @pytest.mark.parametrize("padding", [1, 4, 8, 27])

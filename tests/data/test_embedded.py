@@ -59,9 +59,7 @@ def test_the_file_is_small_and_loads_in_a_blink():
 
 def test_a_damaged_file_is_refused(monkeypatch):
     monkeypatch.setattr(catalogue, "EMBEDDED_SHA256", "0" * 64)
-    with pytest.raises(
-        ValueError, match=r"fashion_mnist_mini.npz: expected SHA-256 0+, found [0-9a-f]{64}; install"
-    ):
+    with pytest.raises(ValueError, match=r"fashion_mnist_mini.npz: expected SHA-256 0+, found [0-9a-f]{64}; install"):
         data.load("fashion_mnist_mini")
 
 
@@ -80,9 +78,7 @@ def test_the_file_holds_the_first_examples_of_the_full_set():
 
 
 @needs_full_set
-@pytest.mark.skipif(
-    "ng" in zlib.ZLIB_RUNTIME_VERSION, reason="zlib-ng deflates to other bytes: use classic zlib"
-)
+@pytest.mark.skipif("ng" in zlib.ZLIB_RUNTIME_VERSION, reason="zlib-ng deflates to other bytes: use classic zlib")
 def test_the_script_remakes_the_file_byte_for_byte(tmp_path, monkeypatch):
     output = tmp_path / "remade.npz"
     monkeypatch.setattr(sys, "argv", ["make", f"--data_dir={FULL_SET}", f"--output={output}"])

@@ -79,9 +79,7 @@ def test_no_truncated_or_damaged_gzip_is_read_as_other_data(tmp_path_factory, dr
     if draw.draw(st.booleans(), "truncate"):
         content = content[: draw.draw(st.integers(0, len(content) - 1), "length")]
     else:
-        content[draw.draw(st.integers(0, len(content) - 1), "byte")] ^= 1 << draw.draw(
-            st.integers(0, 7), "bit"
-        )
+        content[draw.draw(st.integers(0, len(content) - 1), "byte")] ^= 1 << draw.draw(st.integers(0, 7), "bit")
     path.write_bytes(content)
     try:
         found = idx.read(path, (28, 28))
@@ -121,24 +119,18 @@ def test_load_reads_plain_and_gzipped_files_by_their_standard_names(tmp_path, na
 
 def test_labels_and_images_must_be_equally_many(tmp_path):
     write_set(tmp_path, labels=idx_bytes(np.array([1, 2], np.uint8)))
-    with pytest.raises(
-        ValueError, match=r"labels-idx1-ubyte.gz: expected 3 labels, .*images-idx3-ubyte, found 2$"
-    ):
+    with pytest.raises(ValueError, match=r"labels-idx1-ubyte.gz: expected 3 labels, .*images-idx3-ubyte, found 2$"):
         data.load("mnist", data_dir=tmp_path)
 
 
 def test_a_label_outside_the_classes_is_refused_with_file_row_and_value(tmp_path):
     write_set(tmp_path, labels=idx_bytes(np.array([1, 10, 11], np.uint8)))
-    with pytest.raises(
-        ValueError, match=r"labels-idx1-ubyte.gz: mnist: the label in row 1 is 10, expected 0 to 9$"
-    ):
+    with pytest.raises(ValueError, match=r"labels-idx1-ubyte.gz: mnist: the label in row 1 is 10, expected 0 to 9$"):
         data.load("mnist", data_dir=tmp_path)
 
 
 def test_missing_files_and_folders_are_named(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"):
         data.load("mnist", data_dir=tmp_path)
     write_set(tmp_path)
     with pytest.raises(FileNotFoundError, match="neither t10k-images-idx3-ubyte nor"):

@@ -72,9 +72,7 @@ def test_a_run_resumed_anywhere_sees_what_would_have_come(pipeline, seed, draw):
 def test_an_epoch_sees_each_example_exactly_once(pipeline, seed, epoch):
     batches = taken(pipeline.training(seed, epoch), pipeline.steps_per_epoch)
     sizes = [len(batch["labels"]) for batch in batches]
-    seen = np.concatenate(
-        [batch["inputs"].reshape(size, -1)[:, 0] for batch, size in zip(batches, sizes, strict=True)]
-    )
+    seen = np.concatenate([batch["inputs"].reshape(size, -1)[:, 0] for batch, size in zip(batches, sizes, strict=True)])
     assert len(set(seen)) == len(seen)
     assert set(sizes[:-1]) <= {pipeline.batch_size}
     whole = len(seen) == pipeline.examples
@@ -134,9 +132,7 @@ def test_evaluation_reads_all_in_source_order_unaugmented(source, draw, drop_rem
     batches = taken(pipeline.evaluation(), -1)
     assert pipeline.evaluation().cardinality() == len(batches) == -(-len(source) // batch_size)
     assert all(batch.keys() == {"inputs", "labels"} for batch in batches)
-    np.testing.assert_array_equal(
-        np.concatenate([batch["inputs"] for batch in batches]), np.arange(len(source))
-    )
+    np.testing.assert_array_equal(np.concatenate([batch["inputs"] for batch in batches]), np.arange(len(source)))
 
 
 def test_training_augments_before_it_transforms_and_evaluation_only_transforms():
@@ -167,18 +163,14 @@ def test_to_float_divides_bytes_by_255_and_refuses_all_else():
 
 @pytest.mark.parametrize("batch_size", [0, -1, 7, 2.0, "2", None, True])
 def test_a_batch_size_that_no_batch_can_have_is_refused_with_both_numbers(batch_size):
-    reason = (
-        f"batch_size must be an integer from 1 to 6, the size of arrays, found {re.escape(repr(batch_size))}"
-    )
+    reason = f"batch_size must be an integer from 1 to 6, the size of arrays, found {re.escape(repr(batch_size))}"
     with pytest.raises(ValueError, match=reason):
         data.Pipeline(NUMBERED[5], batch_size)
 
 
 @pytest.mark.parametrize(("epoch", "index"), [(-1, 0), (0, -1), (0, 4)])
 def test_a_position_outside_every_epoch_is_refused(epoch, index):
-    with pytest.raises(
-        ValueError, match=f"epoch >= 0 and index from 0 to 3, found epoch {epoch} and index {index}"
-    ):
+    with pytest.raises(ValueError, match=f"epoch >= 0 and index from 0 to 3, found epoch {epoch} and index {index}"):
         data.Pipeline(NUMBERED[5], 2).training(0, epoch, index)
 
 

@@ -10,9 +10,7 @@ from hypothesis.extra import numpy as npst
 
 import data
 
-TEN = data.Arrays(
-    np.arange(10.0), labels=np.arange(10) % 3, weights=np.ones(10), info=data.Info("ten", classes=3)
-)
+TEN = data.Arrays(np.arange(10.0), labels=np.arange(10) % 3, weights=np.ones(10), info=data.Info("ten", classes=3))
 
 
 @given(npst.arrays(np.int64, st.integers(0, 20), elements=st.integers(0, 9)))

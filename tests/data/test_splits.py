@@ -41,9 +41,7 @@ def test_each_class_is_within_one_example_of_its_share(labels, share, seed):
 def test_a_split_is_a_function_of_its_seed():
     source = numbered([0, 1] * 50)
     shares = {"train": 0.9, "validation": 0.1}
-    validation = [
-        members(data.split(source, shares, seed)["validation"]) for seed in [0, *range(100), -1, 2**64]
-    ]
+    validation = [members(data.split(source, shares, seed)["validation"]) for seed in [0, *range(100), -1, 2**64]]
     assert validation[0] == validation[1]
     assert len(set(map(tuple, validation[1:]))) == 102
 

@@ -1,0 +1,299 @@
+"""The command line, as a person uses it: real processes, real files, real signals; and every error in one line."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+
+import engine
+import train
+
+ROOT = Path(__file__).parent.parent
+SMALL = [
+    "--model=mlp",
+    "--units=8",
+    "--batch_size=500",
+    "--validation_fraction=0.1",
+    "--optimizer=adamw",
+    "--schedule=cosine",
+]
+RESULT_KEYS = {"steps", "epochs", "train", "validation", "test", "weights_sha256", "parameters", "resumed_from"} | {
+    "examples_per_second", "time_to_first_step_s", "wall_s", "traces", "stopped_by",
+}  # fmt: skip
+
+
+def start(run_dir, *arguments):
+    """The command line as a process of its own."""
+    command = [sys.executable, str(ROOT / "train.py"), *SMALL, f"--run_dir={run_dir}", *arguments]
+    return subprocess.Popen(
+        command, cwd=run_dir.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+
+
+def finish(process, code=0):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, err
+    return out, err
+
+
+def lines(run_dir):
+    file = run_dir / "history.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
+
+
+def wait_for_lines(process, run_dir, count):
+    deadline = time.monotonic() + 240
+    while lines(run_dir) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no history came"
+        time.sleep(0.01)
+
+
+def result(run_dir):
+    return json.loads((run_dir / "result.json").read_text())
+
+
+LONG = [
+    "--epochs=60",
+    "--steps_per_loop=4",
+    "--dropout=0.3",
+    "--augment=random_crop,flip_left_right",
+    "--early_stopping",
+    "--patience=99",
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("cli") / "undisturbed"
+    process = start(run_dir, *LONG)
+    return run_dir, *finish(process)
+
+
+def test_a_run_leaves_the_documented_directory(undisturbed):
+    run_dir, out, _ = undisturbed
+    assert {path.name for path in run_dir.iterdir()} == {
+        "flags.cfg", "history.jsonl", "checkpoints", "tensorboard", "result.json",
+    }  # fmt: skip
+    found = result(run_dir)
+    assert set(found) == RESULT_KEYS
+    assert (found["steps"], found["epochs"], found["stopped_by"], found["traces"]) == (660, 60, "epochs", 1)
+    assert found["resumed_from"] is None
+    assert found["parameters"] == 784 * 8 + 8 + 8 * 10 + 10
+    for split in ("train", "validation", "test"):
+        assert set(found[split]) == {"loss", "data_loss", "accuracy"}
+    assert found["wall_s"] > found["time_to_first_step_s"] > 0
+    assert f"tensorboard --logdir {run_dir}/tensorboard" in out
+    assert "epoch  60" in out
+    records = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if r["split"] == "train"][:4] == [4, 8, 11, 15]
+    assert len([r for r in records if r["split"] == "validation"]) == 60
+    assert {split.name for split in (run_dir / "tensorboard").iterdir()} == {"train", "validation"}
+
+
+def test_nothing_is_drawn_where_there_is_no_terminal(undisturbed):
+    assert "step/s" not in undisturbed[2]
+    assert "\r" not in undisturbed[1] + undisturbed[2]
+
+
+def test_a_run_killed_interrupted_and_resumed_is_the_undisturbed_run(tmp_path, undisturbed):
+    run_dir = tmp_path / "run"
+    process = start(run_dir, *LONG)
+    wait_for_lines(process, run_dir, 30)
+    process.kill()
+    process.communicate()
+    assert not (run_dir / "result.json").exists()
+
+    process = start(run_dir, *LONG)
+    wait_for_lines(process, run_dir, 90)
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    finish(process, 130)
+    assert time.monotonic() - sent < 10
+    interrupted = result(run_dir)
+    assert interrupted["stopped_by"] == "signal"
+    assert 0 < interrupted["resumed_from"] < interrupted["steps"] < 660
+    assert (run_dir / "checkpoints" / f"step-{interrupted['steps']:08d}" / "manifest.json").exists()
+
+    finish(start(run_dir, *LONG))
+    expected, found = result(undisturbed[0]), result(run_dir)
+    assert found["resumed_from"] == interrupted["steps"]
+    for key in ("steps", "epochs", "train", "validation", "test", "weights_sha256", "stopped_by"):
+        assert found[key] == expected[key], key
+    assert (run_dir / "history.jsonl").read_text() == (undisturbed[0] / "history.jsonl").read_text()
+
+
+# What follows runs in this process: an error needs no TensorFlow of its own.
+
+
+@pytest.fixture
+def command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        for name in flags.FLAGS:
+            flags.FLAGS[name].unparse()
+        flags.FLAGS.unparse_flags()
+        try:
+            rest = flags.FLAGS(["train.py", *arguments])
+            with pytest.raises(SystemExit) as exit:
+                train.main(rest)
+            code, message = exit.value.code, capsys.readouterr()
+        except flags.Error as error:
+            code, message = 1, (str(error), str(error))
+        return code, *message
+
+    return command
+
+
+def test_a_finished_run_that_is_started_again_prints_its_result(undisturbed, command):
+    run_dir, *_ = undisturbed
+    before = (run_dir / "history.jsonl").read_text()
+    code, out, _ = command(*SMALL, *LONG, f"--run_dir={run_dir}")
+    assert code == 0
+    assert "is finished: stopped by epochs after step 660" in out
+    assert f"accuracy {result(run_dir)['test']['accuracy']:.4f}" in out
+    assert (run_dir / "history.jsonl").read_text() == before
+
+
+def test_flags_cfg_repeats_the_run(command, tmp_path):
+    assert command(*SMALL, "--epochs=1", "--run_dir=first")[0] == 0
+    assert command("--flagfile=first/flags.cfg", "--run_dir=second")[0] == 0
+    assert result(tmp_path / "first")["weights_sha256"] == result(tmp_path / "second")["weights_sha256"]
+    assert (tmp_path / "first/flags.cfg").read_text() == (tmp_path / "second/flags.cfg").read_text()
+
+
+def test_a_finished_run_goes_on_when_epochs_are_added_and_its_schedule_does_not_move(command, tmp_path):
+    command(*SMALL, "--epochs=2", "--run_dir=run")
+    assert command(*SMALL, "--epochs=3", "--run_dir=run")[0] == 0
+    found = result(tmp_path / "run")
+    assert (found["resumed_from"], found["epochs"]) == (22, 3)
+    assert "--decay_steps=22" in (tmp_path / "run/flags.cfg").read_text()
+
+
+def test_early_stopping_ends_the_run_with_the_best_weights(command, tmp_path):
+    arguments = [*SMALL, "--early_stopping", "--patience=0", "--min_delta=10", "--epochs=9", "--run_dir=run"]
+    assert command(*arguments)[0] == 0
+    found = result(tmp_path / "run")
+    assert (found["stopped_by"], found["epochs"]) == ("early_stopping", 2)
+    model = train.make_model(train.make_pipelines()[0].info)
+    engine.restore(model, tmp_path / "run/checkpoints/model")
+    assert engine.weights_sha256(model) == found["weights_sha256"]
+    engine.restore(model, tmp_path / "run/checkpoints/step-00000011")
+    assert engine.weights_sha256(model) == found["weights_sha256"]
+    assert "is finished" in command(*arguments)[1]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_convnet_runs_in_every_precision_with_a_line_for_each_step(command, tmp_path, precision):
+    code, *_ = command(
+        "--model=convnet", "--filters=2,4", "--units=8", "--batch_norm", f"--precision={precision}",
+        "--optimizer=sgd", "--nesterov", "--max_steps=5", "--batch_size=64",
+        "--log_every_step", "--notensorboard", "--run_dir=run",
+    )  # fmt: skip
+    assert code == 0
+    records = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [1, 2, 3, 4, 5]
+    assert not (tmp_path / "run/tensorboard").exists()
+    assert result(tmp_path / "run")["stopped_by"] == "max_steps"
+
+
+def idx(folder, name, array, *, header=None, cut=None, compress=False):
+    """Writes an IDX file; the format is four bytes of magic, the sizes, and the bytes."""
+    content = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    content = (header or content) + array.astype(np.uint8).tobytes()
+    content = gzip.compress(content) if compress else content
+    (folder / (name + (".gz" if compress else ""))).write_bytes(content[:cut])
+
+
+def idx_folder(folder, *, label=3, **harm):
+    folder.mkdir(exist_ok=True)
+    for split, count in (("train", 40), ("t10k", 20)):
+        idx(folder, f"{split}-images-idx3-ubyte", np.zeros((count, 28, 28)), **harm)
+        idx(folder, f"{split}-labels-idx1-ubyte", np.full(count, label))
+    return folder
+
+
+def test_the_full_set_is_read_from_idx_files(command, tmp_path):
+    idx_folder(tmp_path / "idx", compress=True)
+    code, out, _ = command(
+        "--dataset=fashion_mnist",
+        "--data_dir=idx",
+        "--model=mlp",
+        "--units=4",
+        "--batch_size=16",
+        "--epochs=1",
+        "--run_dir=r",
+    )
+    assert code == 0
+    assert "on 40 images of fashion_mnist" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch_size=0"], "batch_size"),
+        (["--batch_size=6001"], "6000, the size of fashion_mnist_mini, found 6001"),
+        (["--learning_rate=0"], "--learning_rate must be a finite number above 0, got 0.0"),
+        (["--learning_rate=nan"], "--learning_rate must be a finite number above 0, got nan"),
+        (["--optimizer=adan"], "<sgd|adam|adamw>"),
+        (["--dataset=mnits"], "fashion_mnist_mini"),
+        (["--precision=float8"], "<float32|float64>"),
+        (["--augment=flip"], "augmentations are flip_left_right, random_crop"),
+        (["--epoch=3"], "Unknown command line flag 'epoch'. Did you mean: epochs"),
+        (["--epochs=0"], "epochs"),
+        (["--units=12,x"], "--units must be whole numbers with commas between, got --units=12,x"),
+        (["--units=0"], "units"),
+        (["--model=convnet", "--filters=4,4,4,4,4"], "layer 6 Conv2D.*layer 5 MaxPool2D"),
+        (["--dropout=1"], "rate"),
+        (["--momentum=1.5", "--optimizer=sgd"], "momentum"),
+        (["--dataset=fashion_mnist"], "data_dir"),
+        (["--dataset=fashion_mnist", "--data_dir=nowhere"], "nowhere"),
+        (["--run_dir=/dev/null/run"], "run directory /dev/null/run can't be written"),
+        (["--early_stopping", "--monitor=val_loss"], "validation.loss"),
+        (["--early_stopping", "--monitor=train.f1"], "accuracy"),
+        (["--schedule=piecewise"], "boundaries"),
+        (["stray"], "unexpected argument 'stray'"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line_before_anything_trains(command, tmp_path, arguments, message):
+    code, _, err = command("--model=mlp", "--units=4", "--run_dir=run", *arguments)
+    assert code != 0
+    assert re.search(message, err), err
+    assert len(err.strip().splitlines()) <= 2
+    assert not (tmp_path / "run" / "history.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ({"cut": 1000}, "train-images-idx3-ubyte"),
+        ({"cut": 60, "compress": True}, "train-images-idx3-ubyte.gz"),
+        ({"header": b"\x00\x00\x0d\x03" + bytes(12)}, "train-images-idx3-ubyte"),
+        ({"label": 10}, "10"),
+    ],
+)
+def test_damaged_data_is_named(command, tmp_path, harm, message):
+    idx_folder(tmp_path / "idx", **harm)
+    code, _, err = command("--dataset=fashion_mnist", "--data_dir=idx", "--batch_size=16", "--run_dir=run")
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_resuming_with_other_flags_names_what_differs(command):
+    command(*SMALL, "--epochs=1", "--run_dir=run")
+    code, _, err = command(*SMALL, "--epochs=2", "--run_dir=run", "--seed=1", "--learning_rate=0.5", "--keep=9")
+    assert code == 2
+    assert "--learning_rate=0.001 is now --learning_rate=0.5; --seed=0 is now --seed=1" in err
+    assert "keep" not in err

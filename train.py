@@ -1,0 +1,334 @@
+"""The hall: flags become parts, and the parts become a run.
+
+python train.py --flagfile=configs/fashion_mnist_mini.cfg
+"""
+
+import time
+
+_STARTED = time.perf_counter()
+
+import contextlib  # noqa: E402 - the clock comes first: the time to the first step includes the imports
+import math  # noqa: E402
+import os  # noqa: E402
+import re  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+
+@contextlib.contextmanager
+def _held_stderr():
+    """Holds back what native libraries say about themselves while they load; shows it if loading fails."""
+    with tempfile.TemporaryFile() as said, contextlib.ExitStack() as stack:
+        kept = os.dup(2)
+        stack.callback(os.close, kept)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with _held_stderr():
+    import tensorflow as tf
+    from absl import app, flags, logging
+
+    import data
+    import engine
+    import optim
+    from engine.files import run_directory
+    from layers import nets
+
+FLAGS = flags.FLAGS
+MODELS = {"mlp": nets.mlp, "convnet": nets.convnet}
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "exponential", "piecewise", "polynomial", "cosine")
+AUGMENTATIONS = ("flip_left_right", "random_crop")
+
+# What the data is.
+flags.DEFINE_enum("dataset", "fashion_mnist_mini", data.NAMES, "The data set.")
+flags.DEFINE_string("data_dir", None, "The folder of a data set that is not embedded.")
+flags.DEFINE_float("validation_fraction", 0.0, "Share of the training set that is held out for validation.", 0, 0.9)
+flags.DEFINE_integer("batch_size", 64, "Examples per update.")
+flags.DEFINE_list("augment", [], f"Augmentations of the training set, in their order: {', '.join(AUGMENTATIONS)}.")
+flags.register_validator(
+    "augment",
+    lambda names: set(names) <= set(AUGMENTATIONS),
+    message=f"augmentations are {', '.join(AUGMENTATIONS)}, with commas between",
+)
+flags.DEFINE_integer("crop_padding", 2, "Pixels by which random_crop moves an image at most.", lower_bound=0)
+
+# What the model is.
+flags.DEFINE_enum("model", "convnet", list(MODELS), "The network.")
+flags.DEFINE_list("units", ["128"], "Units of the dense layers before the logits.")
+flags.DEFINE_list("filters", ["32", "64"], "Filters of the convolutions (convnet).")
+flags.DEFINE_float("dropout", 0.0, "Rate of dropout before the logits.")
+flags.DEFINE_boolean("batch_norm", False, "BatchNorm after each convolution (convnet).")
+flags.DEFINE_enum("precision", "float32", list(engine.precision.PRECISIONS), "Dtype of variables and computation.")
+
+# How it learns.
+flags.DEFINE_enum("optimizer", "adam", OPTIMIZERS, "The update rule.")
+flags.DEFINE_float("learning_rate", 1e-3, "The learning rate; with a schedule, its first or highest value.")
+flags.DEFINE_float("momentum", 0.9, "Momentum (sgd).")
+flags.DEFINE_boolean("nesterov", False, "Nesterov momentum (sgd).")
+flags.DEFINE_float("beta_1", 0.9, "Decay of the first moment (adam, adamw).")
+flags.DEFINE_float("beta_2", 0.999, "Decay of the second moment (adam, adamw).")
+flags.DEFINE_float("epsilon", 1e-7, "Added to the root of the second moment (adam, adamw).")
+flags.DEFINE_float("weight_decay", 1e-2, "Decoupled weight decay (adamw).")
+flags.DEFINE_enum("schedule", "constant", SCHEDULES, "How the learning rate moves.")
+flags.DEFINE_integer("warmup_steps", 0, "Steps of linear warm-up before the schedule.", lower_bound=0)
+flags.DEFINE_integer("decay_steps", None, "Steps that the schedule decays over; unless given, to the run's end.")
+flags.DEFINE_float("decay_rate", 0.1, "Factor over decay_steps (exponential), or at each boundary (piecewise).")
+flags.DEFINE_list("boundaries", [], "Steps at which the rate falls by decay_rate (piecewise).")
+flags.DEFINE_float("end_rate", 0.0, "Where the rate ends, as a share of learning_rate (polynomial, cosine).")
+flags.DEFINE_float("power", 1.0, "Exponent (polynomial).")
+
+# How long, and what comes between.
+flags.DEFINE_integer("epochs", 10, "Epochs in all.", lower_bound=1)
+flags.DEFINE_integer("max_steps", None, "Updates in all, if fewer than the epochs make.", lower_bound=1)
+flags.DEFINE_integer("evaluate_every", None, "Steps between validations, instead of epochs.", lower_bound=1)
+flags.DEFINE_integer("steps_per_loop", 100, "Steps in one compiled call.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of every random stream.")
+flags.DEFINE_boolean("early_stopping", False, "End when the monitored value no longer improves.")
+flags.DEFINE_string("monitor", "validation.loss", "What early stopping looks at.")
+flags.DEFINE_integer("patience", 3, "Looks without improvement after which early stopping ends the run.", lower_bound=0)
+flags.DEFINE_float("min_delta", 0.0, "What counts as improvement.", lower_bound=0)
+flags.DEFINE_boolean("restore_best", True, "Early stopping puts the best weights back.")
+
+# What is written.
+flags.DEFINE_string(
+    "run_dir", None, "The run's folder; one that holds a run is resumed. Default: runs/<config>-<time>."
+)
+flags.DEFINE_integer("checkpoint_every", None, "Steps between checkpoints, beside those at each epoch's end.", 1)
+flags.DEFINE_integer("keep", 3, "Checkpoints that stay.", lower_bound=1)
+flags.DEFINE_boolean("log_every_step", False, "A line of history.jsonl for each step instead of each loop.")
+flags.DEFINE_boolean("tensorboard", True, "Write scalars for TensorBoard.")
+flags.DEFINE_list("drop_hooks", [], "Hooks whose state in the checkpoint may be forgotten.")
+
+# What may differ when a run is resumed. Everything else is what the run is.
+MAY_CHANGE = frozenset(
+    ["epochs", "max_steps", "evaluate_every", "steps_per_loop"]
+    + ["early_stopping", "monitor", "patience", "min_delta", "restore_best"]
+    + ["checkpoint_every", "keep", "log_every_step", "tensorboard", "drop_hooks"]
+)
+# A finished run goes on only if one of these differs.
+PROLONGS = ("epochs", "max_steps", "early_stopping", "monitor", "patience", "min_delta")
+
+
+def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline]:
+    """Training, validation (or None) and test."""
+    source = data.load(FLAGS.dataset, split="train", data_dir=FLAGS.data_dir)
+    test = data.load(FLAGS.dataset, split="test", data_dir=FLAGS.data_dir)
+    validation = None
+    if FLAGS.validation_fraction:
+        share = FLAGS.validation_fraction
+        parts = data.split(source, {"train": 1 - share, "validation": share}, seed=FLAGS.seed)
+        source, validation = parts["train"], parts["validation"]
+    augmentations = {
+        "flip_left_right": data.augment.flip_left_right,
+        "random_crop": lambda: data.augment.random_crop(FLAGS.crop_padding),
+    }
+    augment = data.augment.compose(*(augmentations[name]() for name in FLAGS.augment)) if FLAGS.augment else None
+    train = data.Pipeline(source, FLAGS.batch_size, augment=augment, transform=data.to_float)
+
+    def evaluated(held_out):
+        return data.Pipeline(held_out, min(500, len(held_out)), shuffle=False, transform=data.to_float)
+
+    return train, validation and evaluated(validation), evaluated(test)
+
+
+def make_model(info: data.Info) -> tf.Module:
+    """The network for a data set; its initial values depend on the seed alone."""
+    tf.random.set_seed(FLAGS.seed)
+    units = _integers("units")
+    if FLAGS.model == "mlp":
+        model = nets.mlp(info.input_shape, info.classes, units=units, dropout=FLAGS.dropout)
+    else:
+        model = nets.convnet(
+            info.input_shape,
+            info.classes,
+            filters=_integers("filters"),
+            units=units,
+            dropout=FLAGS.dropout,
+            batch_norm=FLAGS.batch_norm,
+        )
+    return model if FLAGS.precision == "float32" else engine.cast(model, FLAGS.precision)
+
+
+def make_optimizer(decay_steps: int) -> optim.Rule:
+    """The update rule with its schedule."""
+    schedules, rate = optim.schedules, FLAGS.learning_rate
+    if not (math.isfinite(rate) and rate > 0):
+        raise ValueError(f"--learning_rate must be a finite number above 0, got {rate}")
+    boundaries = _integers("boundaries")
+    if FLAGS.schedule == "piecewise" and not boundaries:
+        raise ValueError("--schedule=piecewise needs --boundaries, the steps at which the rate falls")
+    schedule = {
+        "constant": lambda: schedules.constant(rate),
+        "exponential": lambda: schedules.exponential(rate, decay_steps, FLAGS.decay_rate),
+        "piecewise": lambda: schedules.piecewise(
+            boundaries, [rate * FLAGS.decay_rate**fall for fall in range(len(boundaries) + 1)]
+        ),
+        "polynomial": lambda: schedules.polynomial(rate, decay_steps, rate * FLAGS.end_rate, FLAGS.power),
+        "cosine": lambda: schedules.cosine(rate, decay_steps, FLAGS.end_rate),
+    }[FLAGS.schedule]()
+    if FLAGS.warmup_steps:
+        schedule = schedules.warmup(schedule, FLAGS.warmup_steps)
+    if FLAGS.optimizer == "sgd":
+        return optim.SGD(schedule, momentum=FLAGS.momentum, nesterov=FLAGS.nesterov)
+    moments = {"beta_1": FLAGS.beta_1, "beta_2": FLAGS.beta_2, "epsilon": FLAGS.epsilon}
+    if FLAGS.optimizer == "adam":
+        return optim.Adam(schedule, **moments)
+    return optim.AdamW(schedule, **moments, weight_decay=FLAGS.weight_decay)
+
+
+def make_hooks(directory: run_directory.RunDirectory) -> list[engine.hooks.Hook]:
+    """What runs between loops."""
+    hooks = [
+        engine.hooks.Progress(),
+        engine.hooks.EpochLines(),
+        engine.hooks.HistoryFile(directory.history, log_every_step=FLAGS.log_every_step),
+        engine.hooks.Checkpoint(
+            directory.checkpoints, every=FLAGS.checkpoint_every, keep=FLAGS.keep, drop=FLAGS.drop_hooks
+        ),
+    ]
+    if FLAGS.tensorboard:
+        hooks.append(engine.hooks.TensorBoard(directory.tensorboard))
+    if FLAGS.early_stopping:
+        hooks.append(
+            engine.hooks.EarlyStopping(
+                FLAGS.monitor, patience=FLAGS.patience, min_delta=FLAGS.min_delta, restore_best=FLAGS.restore_best
+            )
+        )
+    return hooks
+
+
+def train() -> int:
+    """One run, from its flags to its result; returns the exit code."""
+    directory = run_directory.RunDirectory(FLAGS.run_dir or _default_run_dir())
+    before, lines = directory.flags(), _flag_lines()
+    if FLAGS.decay_steps is None and "decay_steps" in before:
+        # The schedule must not move because the epochs did.
+        lines["decay_steps"] = before["decay_steps"]
+        FLAGS.decay_steps = int(before["decay_steps"].partition("=")[2])
+    directory.check_flags(lines, MAY_CHANGE)
+    result = directory.result()
+    if result and result["stopped_by"] in run_directory.FINAL:
+        if all(before.get(name) == lines.get(name) for name in PROLONGS):
+            print(f"{directory.path} is finished: {_summary(result)}")
+            return 0
+        directory.forget_result()
+
+    pipeline, validation, test = make_pipelines()
+    if not FLAGS.decay_steps:
+        steps = min(FLAGS.epochs * pipeline.steps_per_epoch, FLAGS.max_steps or math.inf)
+        FLAGS.decay_steps = max(1, steps - FLAGS.warmup_steps)
+        lines["decay_steps"] = f"--decay_steps={FLAGS.decay_steps}"
+    trainer = engine.Trainer(
+        make_model(pipeline.info),
+        engine.Supervised("sparse_categorical_crossentropy"),
+        make_optimizer(FLAGS.decay_steps),
+        {"accuracy": engine.metrics.SparseCategoricalAccuracy()},
+        seed=FLAGS.seed,
+        precision=FLAGS.precision,
+        steps_per_loop=FLAGS.steps_per_loop,
+    )
+    hooks = make_hooks(directory)
+    directory.write_flags(lines)
+    parameters = engine.parameter_count(trainer.model)
+    print(f"{FLAGS.model} with {parameters:,} parameters on {len(pipeline.source):,} images of {FLAGS.dataset}")
+    print(f"run directory {directory.path}; to watch: tensorboard --logdir {directory.tensorboard}", flush=True)
+
+    before_fit = time.perf_counter() - _STARTED
+    history = trainer.fit(
+        pipeline,
+        epochs=FLAGS.epochs,
+        max_steps=FLAGS.max_steps,
+        validation=validation,
+        evaluate_every=FLAGS.evaluate_every,
+        hooks=hooks,
+    )
+    finished = history.stopped_by in run_directory.FINAL
+    if finished:
+        engine.save_weights(directory.checkpoints / "model", trainer.model)
+    first_step = history.time_to_first_step_s
+    result = {
+        "steps": int(trainer.state.step),
+        "epochs": int(trainer.state.epoch),
+        "train": history.train,
+        "validation": trainer.evaluate(validation) if finished and validation else {},
+        "test": trainer.evaluate(test) if finished else {},
+        "weights_sha256": engine.weights_sha256(trainer.model),
+        "parameters": parameters,
+        "examples_per_second": history.examples_per_second,
+        "time_to_first_step_s": first_step and before_fit + first_step,
+        "wall_s": time.perf_counter() - _STARTED,
+        "traces": history.traces,
+        "resumed_from": history.resumed_from,
+        "stopped_by": history.stopped_by,
+    }
+    directory.write_result(result)
+    print(_summary(result))
+    print(f"to look at it: tensorboard --logdir {directory.tensorboard}")
+    if history.stopped_by == "signal":
+        return 128 + history.signal
+    return 0 if finished else 1
+
+
+def _summary(result: dict) -> str:
+    splits = [
+        f"{split} {' '.join(f'{name} {value:.4f}' for name, value in result[split].items() if name != 'data_loss')}"
+        for split in ("train", "validation", "test")
+        if result[split]
+    ]
+    return f"stopped by {result['stopped_by']} after step {result['steps']}: {'; '.join(splits)}"
+
+
+def _flag_lines() -> dict[str, str]:
+    """Every flag of this program as a line of a flagfile, by name; flags that are not set have none."""
+    own = FLAGS.get_flags_for_module(sys.modules[__name__])
+    lines = {flag.name: flag.serialize() for flag in own if flag.value not in (None, [])}
+    return {name: line for name, line in lines.items() if line and name != "run_dir"}
+
+
+def _integers(name: str) -> list[int]:
+    try:
+        return [int(part) for part in FLAGS[name].value]
+    except ValueError:
+        raise ValueError(f"--{name} must be whole numbers with commas between, got {FLAGS[name].serialize()}") from None
+
+
+def _default_run_dir() -> Path:
+    files = [match[1] for match in re.finditer(r"--?flagfile[= ](\S+)", " ".join(sys.argv))]
+    config = Path(files[0]).stem if files else FLAGS.model
+    return Path("runs") / f"{config}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def main(argv: list[str]) -> None:
+    """Runs, and turns what a user can mend into one line."""
+    # TensorFlow reports each checkpoint's sharding at INFO, which absl's app shows.
+    logging.set_verbosity(logging.WARNING)
+    with _held_stderr():
+        tf.config.list_logical_devices()
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected argument {argv[1]!r}: every setting is a --flag=value")
+        code = train()
+    except (ValueError, TypeError, OSError) as error:
+        print(f"train.py: error: {error}", file=sys.stderr)
+        code = 2
+    sys.exit(code)
+
+
+def run() -> None:
+    """The entry point of the installed command."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()
