@@ -1,6 +1,8 @@
 """The pipeline: in which order, in which batches and in which form a source is read."""
 
+import functools
 import operator
+import os
 import weakref
 
 import numpy as np
@@ -10,6 +12,8 @@ from data.draws import Draws
 from data.order import shuffled
 
 _FOREVER = 2**63 - 1
+_WORKERS = min(16, os.cpu_count() or 1)
+_AHEAD = 8
 _tensors = weakref.WeakKeyDictionary()
 
 
@@ -71,7 +75,11 @@ class Pipeline:
 
     def evaluation(self):
         """A finite `tf.data.Dataset` in the source's order: nothing shuffled, augmented or dropped."""
+        return self._evaluation
 
+    @functools.cached_property
+    def _evaluation(self):
+        # Traced once, however often a run evaluates.
         def batch(index):
             examples = self._read(self._positions(index))
             return self._transform(examples) if self._transform else examples
@@ -104,7 +112,9 @@ def _mapped(steps, batch):
     options = tf.data.Options()
     # The rewriter finds nothing to do here, but serialises the whole source to look, for every iterator.
     options.experimental_optimization.apply_default_optimizations = False
-    batches = steps.map(plain, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    # Its tuner keeps a dropped iterator alive until the tuner's next look, which can be a minute away.
+    options.autotune.enabled = False
+    batches = steps.map(plain, _WORKERS, deterministic=True).prefetch(_AHEAD)
     return batches.with_options(options)
 
 

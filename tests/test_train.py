@@ -64,7 +64,7 @@ def result(run_dir):
 
 
 LONG = [
-    "--epochs=60",
+    "--epochs=40",
     "--steps_per_loop=4",
     "--dropout=0.3",
     "--augment=random_crop,flip_left_right",
@@ -87,17 +87,17 @@ def test_a_run_leaves_the_documented_directory(undisturbed):
     }  # fmt: skip
     found = result(run_dir)
     assert set(found) == RESULT_KEYS
-    assert (found["steps"], found["epochs"], found["stopped_by"], found["traces"]) == (660, 60, "epochs", 1)
+    assert (found["steps"], found["epochs"], found["stopped_by"], found["traces"]) == (440, 40, "epochs", 1)
     assert found["resumed_from"] is None
     assert found["parameters"] == 784 * 8 + 8 + 8 * 10 + 10
     for split in ("train", "validation", "test"):
         assert set(found[split]) == {"loss", "data_loss", "accuracy"}
     assert found["wall_s"] > found["time_to_first_step_s"] > 0
     assert f"tensorboard --logdir {run_dir}/tensorboard" in out
-    assert "epoch  60" in out
+    assert "epoch  40" in out
     records = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records if r["split"] == "train"][:4] == [4, 8, 11, 15]
-    assert len([r for r in records if r["split"] == "validation"]) == 60
+    assert len([r for r in records if r["split"] == "validation"]) == 40
     assert {split.name for split in (run_dir / "tensorboard").iterdir()} == {"train", "validation"}
 
 
@@ -122,7 +122,7 @@ def test_a_run_killed_interrupted_and_resumed_is_the_undisturbed_run(tmp_path, u
     assert time.monotonic() - sent < 10
     interrupted = result(run_dir)
     assert interrupted["stopped_by"] == "signal"
-    assert 0 < interrupted["resumed_from"] < interrupted["steps"] < 660
+    assert 0 < interrupted["resumed_from"] < interrupted["steps"] < 440
     assert (run_dir / "checkpoints" / f"step-{interrupted['steps']:08d}" / "manifest.json").exists()
 
     finish(start(run_dir, *LONG))
@@ -161,7 +161,7 @@ def test_a_finished_run_that_is_started_again_prints_its_result(undisturbed, com
     before = (run_dir / "history.jsonl").read_text()
     code, out, _ = command(*SMALL, *LONG, f"--run_dir={run_dir}")
     assert code == 0
-    assert "is finished: stopped by epochs after step 660" in out
+    assert "is finished: stopped by epochs after step 440" in out
     assert f"accuracy {result(run_dir)['test']['accuracy']:.4f}" in out
     assert (run_dir / "history.jsonl").read_text() == before
 

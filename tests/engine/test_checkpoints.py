@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, strict, and a resumed run is the run that was left alone."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -41,6 +42,21 @@ def undisturbed(tmp_path_factory):
     return engine.weights_sha256(made.model), (folder / "history.jsonl").read_text(), made
 
 
+@pytest.fixture(scope="module")
+def three_epochs(tmp_path_factory):
+    """The folder of a run of three epochs, to be copied."""
+    folder = tmp_path_factory.mktemp("three")
+    made, _ = run(folder, epochs=3)
+    return folder, made
+
+
+@pytest.fixture
+def trained(tmp_path, three_epochs):
+    """A folder that holds a run of three epochs (24 steps)."""
+    shutil.copytree(three_epochs[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
 @pytest.mark.parametrize("stop", [1, 8, 13, 31])
 def test_a_run_stopped_between_loops_and_resumed_is_the_undisturbed_run(tmp_path, undisturbed, stop):
     """The boundary that max_steps adds writes a line of its own; weights and slots do not see it."""
@@ -64,18 +80,16 @@ def test_a_run_stopped_at_an_epochs_end_writes_the_very_history(tmp_path, undist
     assert (tmp_path / "history.jsonl").read_text() == undisturbed[1]
 
 
-def test_lines_beyond_the_checkpoint_are_cut_and_written_again(tmp_path, undisturbed):
-    run(tmp_path, epochs=2)
-    with (tmp_path / "history.jsonl").open("a") as file:
-        file.write('{"split": "train", "step": 17, "loss": 0}\n{"split": "train", "st')
-    run(tmp_path, epochs=4)
-    assert (tmp_path / "history.jsonl").read_text() == undisturbed[1]
+def test_lines_beyond_the_checkpoint_are_cut_and_written_again(trained, undisturbed):
+    with (trained / "history.jsonl").open("a") as file:
+        file.write('{"split": "train", "step": 25, "loss": 0}\n{"split": "train", "st')
+    run(trained, epochs=4)
+    assert (trained / "history.jsonl").read_text() == undisturbed[1]
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove", "manifest"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, undisturbed, capsys, harm):
-    run(tmp_path, epochs=3)
-    newest = tmp_path / "checkpoints" / "step-00000024"
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(trained, undisturbed, capsys, harm):
+    newest = trained / "checkpoints" / "step-00000024"
     victim = newest / ("manifest.json" if harm == "manifest" else "variables.data-00000-of-00001")
     content = victim.read_bytes()
     if harm == "remove":
@@ -84,15 +98,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, und
         victim.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
     else:
         victim.write_bytes(content[: len(content) // 2])
-    made, history = run(tmp_path, epochs=4)
+    made, history = run(trained, epochs=4)
     assert "step-00000024" in capsys.readouterr().err
     assert history.resumed_from == 16
     assert engine.weights_sha256(made.model) == undisturbed[0]
 
 
-def test_every_variable_of_the_run_is_in_the_checkpoint_by_its_path(undisturbed, tmp_path):
-    made, _ = run(tmp_path, epochs=1)
-    saved = checkpoints.saved_variables(tmp_path / "checkpoints" / "step-00000008")
+def test_every_variable_of_the_run_is_in_the_checkpoint_by_its_path(three_epochs):
+    folder, made = three_epochs
+    saved = checkpoints.saved_variables(folder / "checkpoints" / "step-00000024")
     expected = {path: (list(v.shape), v.dtype) for path, v in made.state.variables_by_path().items()}
     assert saved == expected
     assert {"step", "epoch", "index", "seed", "hooks.early_stopping.best", "optimizer.slots.m.layers.0.kernel"} <= set(
@@ -117,10 +131,10 @@ def test_restoring_what_does_not_fit_shows_the_difference(tmp_path):
     ]
 
 
-def test_a_model_is_restored_from_a_run_or_from_its_own_file(tmp_path, undisturbed):
-    made, _ = run(tmp_path, epochs=1)
-    engine.save_weights(tmp_path / "model", made.model)
-    for folder in (tmp_path / "checkpoints" / "step-00000008", tmp_path / "model"):
+def test_a_model_is_restored_from_a_run_or_from_its_own_file(trained):
+    made, _ = run(trained, epochs=3)
+    engine.save_weights(trained / "model", made.model)
+    for folder in (trained / "checkpoints" / "step-00000024", trained / "model"):
         fresh = mlp(seed=9, dropout=0.5)
         engine.restore(fresh, folder)
         assert engine.weights_sha256(fresh) == engine.weights_sha256(made.model)
@@ -134,20 +148,18 @@ def test_paths_with_points_and_slashes_survive(tmp_path):
     assert [float(v[0]) for v in fresh.values()] == [1.0, 2.0]
 
 
-def test_resuming_another_run_is_refused(tmp_path):
-    run(tmp_path, epochs=1)
+def test_resuming_another_run_is_refused(trained):
     made = trainer(mlp(dropout=0.5), optimizer=optim.AdamW(0.01), seed=5)
     with pytest.raises(engine.CheckpointError, match="another run: seed was 0, is 5; batch_size was 7, is 8"):
-        made.fit(pipeline(batch_size=8), epochs=2, hooks=hooks(tmp_path))
+        made.fit(pipeline(batch_size=8), epochs=4, hooks=hooks(trained))
 
 
-def test_hooks_are_restored_by_name(tmp_path, capsys):
-    run(tmp_path, epochs=1)
-    checkpoint = tmp_path / "checkpoints"
+def test_hooks_are_restored_by_name(trained, capsys):
+    checkpoint = trained / "checkpoints"
 
     def fit(*others, **options):
         made = trainer(mlp(dropout=0.5), optimizer=optim.AdamW(optim.schedules.warmup_cosine(0.01, 3, 40)))
-        made.fit(pipeline(), epochs=1, hooks=[engine.hooks.Checkpoint(checkpoint, **options), *others])
+        made.fit(pipeline(), epochs=3, hooks=[engine.hooks.Checkpoint(checkpoint, **options), *others])
 
     with pytest.raises(engine.CheckpointError, match="hooks that this run lacks: early_stopping; add them, or drop"):
         fit()

@@ -24,7 +24,7 @@ def rows_of(request):
     seed=st.integers(-(2**63), 2**63 - 1),
     step=st.integers(0, 2**40),
     cut=st.integers(0, 16),
-    values=st.sampled_from([1, 2, 3, 4, 5, 17]),
+    values=st.sampled_from([1, 4, 6]),
 )
 def test_rows_of_a_slice_are_those_of_the_whole_batch(rows_of, seed, step, cut, values):
     def draw(first, rows):
