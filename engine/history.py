@@ -11,12 +11,10 @@ class History:
 
     records: dicts in the order they came, each with `split`, `step`, `epoch`, `loss`, `data_loss`, the metrics and,
     for training, `learning_rate` and `empty_steps` (updates left out because nothing weighed).
-    steps: arrays over the steps of this fit: `step`, `loss`, `data_loss`, `learning_rate` and the metrics.
     The other fields are those of `result.json`.
     """
 
     records: list[dict] = dataclasses.field(default_factory=list)
-    steps: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     train: dict[str, float] = dataclasses.field(default_factory=dict)
     stopped_by: str | None = None
     signal: int | None = None
@@ -25,16 +23,22 @@ class History:
     time_to_first_step_s: float | None = None
     wall_s: float = 0.0
     traces: int = 0
+    _parts: list[dict] = dataclasses.field(default_factory=list, repr=False)
 
     def values(self, name: str, split: str = "train") -> list[float]:
         """One value of every record of a split, such as `values("accuracy", "validation")`."""
         return [record[name] for record in self.records if record["split"] == split]
 
-    def add_steps(self, first: int, columns: dict[str, list[float]]) -> None:
-        """Appends per-step values; `first` is the number of the first step."""
-        count = len(next(iter(columns.values())))
-        columns = {"step": np.arange(first, first + count), **columns}
-        self.steps = {
-            name: np.concatenate([self.steps[name], values]) if name in self.steps else np.asarray(values)
-            for name, values in columns.items()
-        }
+    def add_steps(self, first: int, steps: list[dict[str, float]]) -> None:
+        """Appends the values of consecutive steps; `first` is the number of the first."""
+        numbers = np.arange(first, first + len(steps))
+        self._parts.append({"step": numbers, **{name: np.array([step[name] for step in steps]) for name in steps[0]}})
+
+    @property
+    def steps(self) -> dict[str, np.ndarray]:
+        """Arrays over the steps of this fit: `step`, `learning_rate`, `loss`, `data_loss` and the metrics."""
+        if len(self._parts) > 1:
+            # Joined when somebody looks, not at each loop: a long run has many.
+            joined = {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
+            self._parts[:] = [joined]
+        return self._parts[0] if self._parts else {}

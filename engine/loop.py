@@ -52,8 +52,12 @@ class Columns:
         )
 
     def add(self, sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """`sums` after the steps of `rows`: sums added up, last values replaced."""
-        return np.concatenate([sums[: self._sums] + rows[:, : self._sums].sum(axis=0), rows[-1, self._sums :]])
+        """`sums` after the steps of `rows`: sums added up, last values replaced.
+
+        One step after the other, so that the bits do not depend on where calls of the loop were cut.
+        """
+        every = np.concatenate([sums[np.newaxis, : self._sums], rows[:, : self._sums]])
+        return np.concatenate([np.add.accumulate(every)[-1], rows[-1, self._sums :]])
 
     def get(self, row: np.ndarray, name: str) -> float:
         """One number of a row."""

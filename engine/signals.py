@@ -18,7 +18,8 @@ import tensorflow as tf
 def stop_on_signals(stop: tf.Variable, signals=(signal.SIGINT, signal.SIGTERM)) -> Iterator[list[int]]:
     """Within this context the first of `signals` sets `stop`; a second one ends the process at once.
 
-    Yields the list of signals that came. Outside the main thread, where Python takes no signals, it does nothing.
+    Yields the list of signals that came. A signal that was ignored before (a shell's background job) counts as well:
+    whoever sends it wants the run to end. Outside the main thread, where Python takes no signals, it does nothing.
     """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():

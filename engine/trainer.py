@@ -139,12 +139,12 @@ class Trainer:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if evaluate_every and validation is None:
             raise ValueError("evaluate_every needs validation=…, a pipeline to evaluate on")
+        # What saves the state comes last, when every other hook has done its part.
+        hooks = sorted(hooks, key=lambda hook: hook.saves)
         names = [hook.name for hook in hooks]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two hooks are called {name!r}: their state is saved by name, give one another name")
-        # What saves the state comes last, when every other hook has done its part.
-        hooks = sorted(hooks, key=lambda hook: hook.saves)
         self.state.hooks = {}
         return Run(
             self, train, validation, epochs=epochs, max_steps=max_steps, evaluate_every=evaluate_every, hooks=hooks
@@ -182,14 +182,9 @@ class Trainer:
             return
         first = run.step + 1
         run.advance(len(rows), rows, self._columns)
-        steps = [self._columns.values(row) for row in rows]
-        run.history.add_steps(
-            first,
-            {
-                **{name: [values[name] for values in steps] for name in steps[0]},
-                "learning_rate": [self._columns.get(row, "learning_rate") for row in rows],
-            },
-        )
+        rates = ({"learning_rate": self._columns.get(row, "learning_rate")} for row in rows)
+        steps = [{**rate, **self._columns.values(row)} for rate, row in zip(rates, rows, strict=True)]
+        run.history.add_steps(first, steps)
         for position, values in enumerate(steps):
             if not np.isfinite(values["loss"]):
                 absl.logging.error("the loss of step %d is %s: training stops", first + position, values["loss"])

@@ -35,10 +35,9 @@ class HistoryFile(Hook):
     def on_steps(self, run: Any, first: int, steps: list[dict]) -> None:
         """Writes the steps, if each is to have a line."""
         if self.log_every_step:
-            rates = run.history.steps["learning_rate"][-len(steps) :]
-            for step, (values, rate) in enumerate(zip(steps, rates, strict=True), first):
+            for step, values in enumerate(steps, first):
                 epoch = (step - 1) // run.steps_per_epoch + 1
-                self._write({"split": "train", "step": step, "epoch": epoch, "learning_rate": float(rate), **values})
+                self._write({"split": "train", "step": step, "epoch": epoch, **values})
 
     def on_loop_end(self, run: Any, record: dict) -> None:
         """Writes the loop."""

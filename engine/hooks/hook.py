@@ -34,7 +34,10 @@ class Hook(tf.Module):
         """The state is as it will be for the first step."""
 
     def on_steps(self, run: Any, first: int, steps: list[dict]) -> None:
-        """A compiled loop returned: `steps` holds loss, data_loss and metrics of steps `first`, `first + 1`, …"""
+        """A compiled loop returned.
+
+        steps: learning_rate, loss, data_loss and metrics of steps `first`, `first + 1`, …
+        """
 
     def on_loop_end(self, run: Any, record: dict) -> None:
         """A loop reached its boundary; `record` holds the weighted means over it."""

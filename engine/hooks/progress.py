@@ -29,7 +29,7 @@ class Progress(Hook):
         self._bar.update(len(steps))
         epochs = f"/{run.epochs}" if run.epochs else ""
         self._bar.set_description(f"epoch {run.current_epoch}{epochs}")
-        last = {name: f"{value:.4f}" for name, value in steps[-1].items() if name != "data_loss"}
+        last = {name: f"{value:.4f}" for name, value in steps[-1].items() if name not in ("data_loss", "learning_rate")}
         if run.history.examples_per_second:
             last["examples/s"] = f"{run.history.examples_per_second:,.0f}"
         self._bar.set_postfix(last)

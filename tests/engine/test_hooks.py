@@ -151,11 +151,12 @@ def test_early_stopping_refuses_what_makes_no_sense(options, message):
 
 
 def test_a_signal_ends_the_compiled_loop_at_its_next_step():
-    """One call of many steps, interrupted long before it would end."""
+    """One call of a million steps, which would take a quarter of an hour, is left; then all is as it was before."""
     made = trainer(steps_per_loop=10**6)
     source = classified()
     pipeline = data.Pipeline(source, 7)
     made.fit(pipeline, max_steps=2)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     sent = []
 
     def interrupt():
@@ -180,11 +181,9 @@ def test_a_signal_ends_the_compiled_loop_at_its_next_step():
     assert history.stopped_by == "signal"
     assert history.signal == signal.SIGINT
     assert 50 <= int(made.state.step) < 10**6
-    assert ended - sent[0] < 5
+    assert ended - sent[0] < 60
     assert history.records == []
-    # Afterwards a signal is again what it was before.
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_the_bar_shows_what_it_should_on_a_terminal(monkeypatch):
