@@ -11,6 +11,7 @@ import contextlib  # noqa: E402 - the clock comes first: the time to the first s
 import math  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
+import shlex  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -82,7 +83,7 @@ flags.DEFINE_float("epsilon", 1e-7, "Added to the root of the second moment (ada
 flags.DEFINE_float("weight_decay", 1e-2, "Decoupled weight decay (adamw).")
 flags.DEFINE_enum("schedule", "constant", SCHEDULES, "How the learning rate moves.")
 flags.DEFINE_integer("warmup_steps", 0, "Steps of linear warm-up before the schedule.", lower_bound=0)
-flags.DEFINE_integer("decay_steps", None, "Steps that the schedule decays over; unless given, to the run's end.")
+flags.DEFINE_integer("decay_steps", None, "Steps that the schedule decays over; unless given, to the run's end.", 1)
 flags.DEFINE_float("decay_rate", 0.1, "Factor over decay_steps (exponential), or at each boundary (piecewise).")
 flags.DEFINE_list("boundaries", [], "Steps at which the rate falls by decay_rate (piecewise).")
 flags.DEFINE_float("end_rate", 0.0, "Where the rate ends, as a share of learning_rate (polynomial, cosine).")
@@ -117,7 +118,7 @@ MAY_CHANGE = frozenset(
     + ["checkpoint_every", "keep", "log_every_step", "tensorboard", "drop_hooks"]
 )
 # A finished run goes on only if one of these differs.
-PROLONGS = ("epochs", "max_steps", "early_stopping", "monitor", "patience", "min_delta")
+PROLONGS = ("epochs", "max_steps", "early_stopping", "monitor", "patience", "min_delta", "restore_best")
 
 
 def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline]:
@@ -187,9 +188,23 @@ def make_optimizer(decay_steps: int) -> optim.Rule:
     return optim.AdamW(schedule, **moments, weight_decay=FLAGS.weight_decay)
 
 
-def make_hooks(directory: run_directory.RunDirectory) -> list[engine.hooks.Hook]:
+class Accepted(engine.hooks.Hook):
+    """When the run is known to be possible, it takes the directory: its flags are written, an older result goes."""
+
+    def __init__(self, directory: run_directory.RunDirectory, lines: dict[str, str]):
+        super().__init__("accepted")
+        self._directory, self._lines = directory, lines
+
+    def on_fit_begin(self, run: engine.Run) -> None:
+        """The checkpoint, if there is one, fits."""
+        self._directory.write_flags(dict(self._lines))
+        self._directory.forget_result()
+
+
+def make_hooks(directory: run_directory.RunDirectory, lines: dict[str, str]) -> list[engine.hooks.Hook]:
     """What runs between loops."""
     hooks = [
+        Accepted(directory, lines),
         engine.hooks.Progress(),
         engine.hooks.EpochLines(),
         engine.hooks.HistoryFile(directory.history, log_every_step=FLAGS.log_every_step),
@@ -219,16 +234,19 @@ def train() -> int:
     directory.check_flags(lines, MAY_CHANGE)
     result = directory.result()
     if result and result["stopped_by"] in run_directory.FINAL:
-        if all(before.get(name) == lines.get(name) for name in PROLONGS):
+        shorter = result["stopped_by"] == "epochs" and FLAGS.epochs <= result["epochs"]
+        if shorter or all(before.get(name) == lines.get(name) for name in PROLONGS):
             print(f"{directory.path} is finished: {_summary(result)}")
             return 0
-        directory.forget_result()
 
     pipeline, validation, test = make_pipelines()
-    if not FLAGS.decay_steps:
-        steps = min(FLAGS.epochs * pipeline.steps_per_epoch, FLAGS.max_steps or math.inf)
+    steps = min(FLAGS.epochs * pipeline.steps_per_epoch, FLAGS.max_steps or math.inf)
+    if FLAGS.decay_steps is None:
         FLAGS.decay_steps = max(1, steps - FLAGS.warmup_steps)
         lines["decay_steps"] = f"--decay_steps={FLAGS.decay_steps}"
+    schedule_ends = FLAGS.warmup_steps + FLAGS.decay_steps
+    if FLAGS.schedule in ("cosine", "polynomial") and schedule_ends < steps:
+        print(f"note: the schedule ends at step {schedule_ends} of {steps}; the rate stays where it ends")
     trainer = engine.Trainer(
         make_model(pipeline.info),
         engine.Supervised("sparse_categorical_crossentropy"),
@@ -238,11 +256,11 @@ def train() -> int:
         precision=FLAGS.precision,
         steps_per_loop=FLAGS.steps_per_loop,
     )
-    hooks = make_hooks(directory)
-    directory.write_flags(lines)
+    hooks = make_hooks(directory, lines)
     parameters = engine.parameter_count(trainer.model)
+    watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
     print(f"{FLAGS.model} with {parameters:,} parameters on {len(pipeline.source):,} images of {FLAGS.dataset}")
-    print(f"run directory {directory.path}; to watch: tensorboard --logdir {directory.tensorboard}", flush=True)
+    print(f"run directory {directory.path}; to watch: {watch}", flush=True)
 
     before_fit = time.perf_counter() - _STARTED
     history = trainer.fit(
@@ -274,7 +292,7 @@ def train() -> int:
     }
     directory.write_result(result)
     print(_summary(result))
-    print(f"to look at it: tensorboard --logdir {directory.tensorboard}")
+    print(f"to look at it: {watch}")
     if history.stopped_by == "signal":
         return 128 + history.signal
     return 0 if finished else 1
@@ -282,17 +300,21 @@ def train() -> int:
 
 def _summary(result: dict) -> str:
     splits = [
-        f"{split} {' '.join(f'{name} {value:.4f}' for name, value in result[split].items() if name != 'data_loss')}"
+        f"{split} {' '.join(f'{name} {_shown(value)}' for name, value in result[split].items() if name != 'data_loss')}"
         for split in ("train", "validation", "test")
         if result[split]
     ]
     return f"stopped by {result['stopped_by']} after step {result['steps']}: {'; '.join(splits)}"
 
 
+def _shown(value: float | None) -> str:
+    return "not finite" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
 def _flag_lines() -> dict[str, str]:
     """Every flag of this program as a line of a flagfile, by name; flags that are not set have none."""
     own = FLAGS.get_flags_for_module(sys.modules[__name__])
-    lines = {flag.name: flag.serialize() for flag in own if flag.value not in (None, [])}
+    lines = {flag.name: flag.serialize() for flag in own if flag.value is not None}
     return {name: line for name, line in lines.items() if line and name != "run_dir"}
 
 
@@ -322,6 +344,9 @@ def main(argv: list[str]) -> None:
     except (ValueError, TypeError, OSError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         code = 2
+    except KeyboardInterrupt:
+        print("train.py: interrupted outside training; start it again to go on", file=sys.stderr)
+        code = 130
     sys.exit(code)
 
 

@@ -31,9 +31,10 @@ class Columns:
     def __init__(self, metrics: Mapping[str, Metric]):
         self.metrics = dict(metrics)
         self._at, start = {}, 0
-        for name, size in [(n, 1) for n in _SUMS] + [(n, int(np.prod(m.shape))) for n, m in self.metrics.items()]:
-            if name in self._at:
+        for name in self.metrics:
+            if name in (*_SUMS, *_LAST, "data_loss", "split", "step", "epoch"):
                 raise ValueError(f"a metric can't be called {name!r}: the engine records that itself")
+        for name, size in [(n, 1) for n in _SUMS] + [(n, int(np.prod(m.shape))) for n, m in self.metrics.items()]:
             self._at[name] = slice(start, start + size)
             start += size
         self._sums = start
@@ -171,7 +172,10 @@ def evaluation_loop(
     compute_dtype: tf.DType,
     on_trace: Callable[[], None],
 ) -> Callable:
-    """A compiled function `(iterator, count) -> (done, sums)` over `count` batches; `stop` ends it early."""
+    """A compiled function `(iterator, count, stoppable) -> (done, sums)` over `count` batches.
+
+    `stop` ends it early if it is stoppable.
+    """
 
     def sums_of(batch):
         batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
@@ -187,10 +191,10 @@ def evaluation_loop(
         )
 
     @tf.function(autograph=False)
-    def loop(iterator, count):
+    def loop(iterator, count, stoppable):
         on_trace()
         return tf.while_loop(
-            lambda done, _: tf.logical_and(done < count, tf.logical_not(stop)),
+            lambda done, _: tf.logical_and(done < count, tf.logical_not(tf.logical_and(stop, stoppable))),
             lambda done, total: (done + 1, total + sums_of(next(iterator))),
             (0, tf.zeros([columns.width], tf.float64)),
             parallel_iterations=1,

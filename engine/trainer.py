@@ -1,7 +1,7 @@
 """The outer loop: positions, boundaries, hooks. The inner one is compiled, in `engine.loop`."""
 
+import inspect
 import time
-import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -59,7 +59,7 @@ class Trainer:
             raise ValueError(f"seed must fit 64 bits, got {seed}")
         self.model, self.optimizer, self.metrics = model, optimizer, dict(metrics or {})
         self.objective = _objective(objective)
-        self.seed, self.steps_per_loop = seed, steps_per_loop
+        self.seed, self.steps_per_loop = int(seed), int(steps_per_loop)
         self.traces = 0
         self._columns = Columns(self.metrics)
         # Slots for frozen variables too: thawing them later needs nothing new.
@@ -68,6 +68,7 @@ class Trainer:
         with tf.device("CPU"):
             self._stop = tf.Variable(False, trainable=False)
         self._loops: dict[Any, Callable] = {}
+        self._steps_per_epoch = 0
 
     def fit(
         self,
@@ -93,20 +94,14 @@ class Trainer:
         traces = self.traces
         self._stop.assign(False)
         with stop_on_signals(self._stop) as caught:
-            for hook in run.hooks:
-                hook.bind(run)
-                if isinstance(hook, tf.Module):
-                    self.state.hooks[hook.name] = hook
-            for hook in run.hooks:
-                hook.restore(run)
-            for hook in run.hooks:
-                hook.on_fit_begin(run)
             try:
+                self._begin(run)
                 self._run(run, started)
                 if self._stop:
                     run.stop("signal")
                     run.history.signal = caught[0] if caught else None
-                run.history.train = self._columns.values(self.state.epoch_sums.numpy())
+                sums = self.state.epoch_sums.numpy()
+                run.history.train = self._columns.values(sums) if self._columns.get(sums, "steps") else {}
                 run.history.stopped_by = run.stopped_by
                 run.history.wall_s = time.perf_counter() - started
                 run.history.traces = self.traces - traces
@@ -122,8 +117,7 @@ class Trainer:
 
         Sums over all examples are divided once, so a short last batch weighs what it should.
         """
-        self._stop.assign(False)
-        return self._columns.values(self._evaluate(pipeline))
+        return self._columns.values(self._evaluate(pipeline, stoppable=False))
 
     def predict(self, pipeline: Any) -> Any:
         """The model's outputs for every example in source order: an array [examples, …], or a nest of arrays."""
@@ -145,10 +139,28 @@ class Trainer:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two hooks are called {name!r}: their state is saved by name, give one another name")
-        self.state.hooks = {}
+        index = int(self.state.index)
+        if index and train.steps_per_epoch != self._steps_per_epoch:
+            raise ValueError(
+                f"training stands at batch {index} of an epoch of {self._steps_per_epoch}: "
+                f"it can't go on with a pipeline of {train.steps_per_epoch} batches an epoch"
+            )
         return Run(
             self, train, validation, epochs=epochs, max_steps=max_steps, evaluate_every=evaluate_every, hooks=hooks
         )
+
+    def _begin(self, run: Run) -> None:
+        """Makes the hooks' state, then the checkpoint may set all state, then training may begin."""
+        self.state.hooks = {}
+        for hook in run.hooks:
+            hook.bind(run)
+            if isinstance(hook, tf.Module):
+                self.state.hooks[hook.name] = hook
+        for hook in run.hooks:
+            hook.restore(run)
+        self._steps_per_epoch = run.steps_per_epoch
+        for hook in run.hooks:
+            hook.on_fit_begin(run)
 
     def _run(self, run: Run, started: float) -> None:
         iterator, examples, seconds = None, 0, 0.0
@@ -195,7 +207,7 @@ class Trainer:
 
     def _boundary(self, run: Run) -> bool:
         """All that is due where a loop ends. False if a signal came first; then all of it is still to be done."""
-        evaluation = self._evaluate(run.validation) if run.evaluates_here else None
+        evaluation = self._evaluate(run.validation, stoppable=True) if run.evaluates_here else None
         if self._stop:
             return False
         sums = self.state.loop_sums.numpy()
@@ -227,7 +239,7 @@ class Trainer:
             hook.on_boundary(run)
         return True
 
-    def _evaluate(self, pipeline: Any) -> np.ndarray:
+    def _evaluate(self, pipeline: Any, *, stoppable: bool) -> np.ndarray:
         dataset = pipeline.evaluation()
         loop = self._cached(
             ("evaluate", _signature(dataset.element_spec)),
@@ -241,7 +253,10 @@ class Trainer:
                 on_trace=lambda: None,
             ),
         )
-        return loop(iter(dataset), tf.cast(dataset.cardinality(), tf.int32))[1].numpy()
+        batches = int(dataset.cardinality())
+        if batches < 1:
+            raise ValueError("the number of batches of pipeline.evaluation() must be known, finite and at least 1")
+        return loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
 
     def _training_loop(self, run: Run, spec: Any) -> Callable:
         trained = tuple(id(variable) for variable in trainable_variables(self.model))
@@ -278,12 +293,14 @@ def _is_count(value: Any) -> bool:
 
 
 def _objective(objective: Callable | str) -> Callable[..., Terms]:
-    """A per-example loss becomes a `Supervised`: a name, or a function of (labels, outputs)."""
+    """A per-example loss becomes a `Supervised`: a name, or a function that needs (labels, outputs) and no more."""
     if isinstance(objective, str):
         return Supervised(objective)
-    if isinstance(objective, types.FunctionType) and objective.__code__.co_argcount == 2:
-        return Supervised(objective)
-    return objective
+    empty = inspect.Parameter.empty
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(objective).parameters.values())
+    needed = [p for p in parameters if p.kind in positional and p.default is empty]
+    return Supervised(objective) if len(needed) == 2 and "training" not in {p.name for p in parameters} else objective
 
 
 def _checked(objective: Callable[..., Terms], pipeline: Any) -> Callable[..., Terms]:

@@ -194,6 +194,49 @@ def test_early_stopping_ends_the_run_with_the_best_weights(command, tmp_path):
     assert "is finished" in command(*arguments)[1]
 
 
+def test_an_early_stopped_run_that_lost_its_result_ends_where_it_ended(command, tmp_path):
+    arguments = [*SMALL, "--early_stopping", "--patience=0", "--min_delta=10", "--epochs=9", "--run_dir=run"]
+    command(*arguments)
+    expected = result(tmp_path / "run")
+    (tmp_path / "run/result.json").unlink()
+    assert command(*arguments)[0] == 0
+    found = result(tmp_path / "run")
+    assert [found[key] for key in ("steps", "weights_sha256", "train", "test", "stopped_by")] == [
+        expected[key] for key in ("steps", "weights_sha256", "train", "test", "stopped_by")
+    ]
+
+
+def test_a_wrong_flag_harms_no_finished_run_and_claims_no_new_directory(command, tmp_path):
+    wrong = [*SMALL, "--early_stopping", "--monitor=train.f1", "--epochs=1"]
+    assert command(*wrong, "--run_dir=run")[0] == 2
+    assert command(*SMALL, "--epochs=1", "--run_dir=run", "--seed=4")[0] == 0
+    files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    assert command(*wrong, "--epochs=2", "--run_dir=run", "--seed=4")[0] == 2
+    assert files == {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+
+
+def test_empty_lists_are_repeated_too(command, tmp_path):
+    assert command("--model=mlp", "--units=", "--batch_size=500", "--max_steps=1", "--run_dir=first")[0] == 0
+    assert command("--flagfile=first/flags.cfg", "--run_dir=second")[0] == 0
+    found = [result(tmp_path / name) for name in ("first", "second")]
+    assert found[0]["parameters"] == found[1]["parameters"] == 7850
+    assert found[0]["weights_sha256"] == found[1]["weights_sha256"]
+
+
+def test_a_run_that_ends_in_numbers_that_are_not_finite_says_so_again(command):
+    arguments = [
+        "--model=mlp",
+        "--units=4",
+        "--optimizer=sgd",
+        "--learning_rate=1e30",
+        "--max_steps=3",
+        "--run_dir=run",
+    ]
+    code, *_ = command(*arguments)
+    assert code == 1
+    assert command(*arguments)[0] == 1
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_the_convnet_runs_in_every_precision_with_a_line_for_each_step(command, tmp_path, precision):
     code, *_ = command(

@@ -77,14 +77,23 @@ def manifest(folder: Path) -> dict:
 
 
 def latest(directory: Path) -> Path | None:
-    """The newest checkpoint below `directory` that is complete and unharmed; damaged ones are named and passed over."""
+    """The newest checkpoint below `directory` that is complete and unharmed, or None where there are none at all.
+
+    Damaged ones that are newer are named on stderr and set aside as `damaged-…`. CheckpointError if all are damaged.
+    """
+    damaged = []
     for folder in sorted(directory.glob("step-*"), reverse=True):
         try:
             manifest(folder)
         except CheckpointError as error:
-            print(f"{error}; going back to the one before", file=sys.stderr)
+            damaged.append((folder, error))
             continue
+        for harmed, error in damaged:
+            print(f"{error}; set aside, going back to {folder.name}", file=sys.stderr)
+            harmed.rename(harmed.with_name(f"damaged-{harmed.name}"))
         return folder
+    if damaged:
+        raise CheckpointError(f"no checkpoint in {directory} is whole: {'; '.join(str(error) for _, error in damaged)}")
     return None
 
 

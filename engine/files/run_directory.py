@@ -27,9 +27,10 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
 
     def flags(self) -> dict[str, str]:
-        """The lines of `flags.cfg` by the name of the flag; empty before the run was first started."""
+        """The lines of `flags.cfg` by the name of the flag; empty as long as there is nothing to resume."""
         file = self.path / "flags.cfg"
-        lines = file.read_text().splitlines() if file.exists() else []
+        begun = file.exists() and any(self.checkpoints.glob("step-*"))
+        lines = file.read_text().splitlines() if begun else []
         return {flag_name(line): line for line in lines if line.startswith("--")}
 
     def write_flags(self, lines: Mapping[str, str]) -> None:

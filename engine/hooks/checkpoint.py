@@ -4,8 +4,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import absl.logging
+import tensorflow as tf
+
 from engine.files import checkpoints
 from engine.hooks.hook import Hook
+from engine.names import variable_paths
 
 
 class Checkpoint(Hook):
@@ -13,7 +17,7 @@ class Checkpoint(Hook):
 
     directory: where the folders `step-…` go; a fit that finds checkpoints there goes on from the newest whole one.
     keep: how many of the newest stay.
-    drop: names of hooks whose state in the checkpoint may be forgotten.
+    drop: names of hooks whose state in the checkpoint is forgotten.
 
     Model, optimizer and position must fit exactly, as must what the run is made of: seed, batch size, length and
     precision (CheckpointError names what differs). A hook that the checkpoint does not know starts fresh, with a
@@ -26,7 +30,8 @@ class Checkpoint(Hook):
         super().__init__(name)
         if keep < 1 or (every is not None and every < 1):
             raise ValueError(f"every and keep must be at least 1, got {every} and {keep}")
-        self.directory, self.every, self.keep, self.drop = Path(directory), every, keep, tuple(drop)
+        self.directory, self.every, self.keep = Path(directory), every, keep
+        self.drop = (drop,) if isinstance(drop, str) else tuple(drop)
         self._saved = None
 
     def restore(self, run: Any) -> None:
@@ -43,7 +48,8 @@ class Checkpoint(Hook):
         if differing:
             raise checkpoints.CheckpointError(f"checkpoint {folder} is of another run: {'; '.join(differing)}")
         known = {path.split(".")[1] for path in checkpoints.saved_variables(folder) if path.startswith("hooks.")}
-        unknown = known - {hook.name for hook in run.hooks} - set(self.drop)
+        known -= set(self.drop)
+        unknown = known - {hook.name for hook in run.hooks}
         if unknown:
             raise checkpoints.CheckpointError(
                 f"checkpoint {folder} holds the state of hooks that this run lacks: {', '.join(sorted(unknown))}; "
@@ -67,11 +73,16 @@ class Checkpoint(Hook):
             self._save(run)
 
     def on_fit_end(self, run: Any) -> None:
-        """Saves what an interruption would lose; a state with a non-finite loss is not worth keeping."""
+        """Saves what an interruption would lose; a state that is not finite is not worth keeping."""
         if run.stopped_by != "non_finite" and self._saved != run.step:
             self._save(run)
 
     def _save(self, run: Any) -> None:
+        for path, variable in variable_paths(run.trainer.model).items():
+            if variable.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(variable)):
+                absl.logging.error("variable %s is not finite after step %d: training stops, unsaved", path, run.step)
+                run.stop("non_finite")
+                return
         folder = self.directory / f"step-{run.step:08d}"
         checkpoints.save(folder, run.state.variables_by_path(), step=run.step, run=_identity(run))
         checkpoints.keep_last(self.directory, self.keep)

@@ -1,5 +1,6 @@
 """Early stopping (Prechelt, 1998, "Early stopping — but when?"): patience with a monitored value."""
 
+import sys
 from typing import Any
 
 import tensorflow as tf
@@ -17,7 +18,8 @@ class EarlyStopping(Hook):
     patience: looks without improvement after which the fit ends; 0 and 1 both end at the first.
     restore_best: put the best weights back when the fit is over (not when a signal interrupted it).
 
-    The best value, its weights and the count are part of the run's state: a resumed run forgets nothing.
+    The best value, its weights and the count are part of the run's state: a resumed run forgets nothing. A new
+    `fit` that resumes nothing begins to look anew.
     """
 
     def __init__(
@@ -41,7 +43,8 @@ class EarlyStopping(Hook):
         maximise = mode == "max" or (mode == "auto" and "accuracy" in self.value)
         self.sign = 1.0 if maximise else -1.0
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
-        self.best = self.best_step = self.waited = None
+        self._watching = f"{monitor}, {'max' if maximise else 'min'}"
+        self.watched = self.best = self.best_step = self.waited = None
         self.best_weights: dict[str, tf.Variable] = {}
 
     def bind(self, run: Any) -> None:
@@ -51,15 +54,24 @@ class EarlyStopping(Hook):
         known = ("loss", "data_loss", *run.trainer.metrics)
         if self.value not in known:
             raise ValueError(f"hook {self.name} monitors {self.value!r}; there are {', '.join(known)}")
-        if self.best is None:
-            self.best = tf.Variable(-float("inf"), dtype=tf.float64, trainable=False)
-            self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-            self.waited = tf.Variable(0, dtype=tf.int64, trainable=False)
-            if self.restore_best:
-                self.best_weights = {
-                    path: tf.Variable(variable, trainable=False)
-                    for path, variable in variable_paths(run.trainer.model).items()
-                }
+        self.watched = tf.Variable(self._watching, trainable=False)
+        self.best = tf.Variable(-float("inf"), dtype=tf.float64, trainable=False)
+        self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.waited = tf.Variable(0, dtype=tf.int64, trainable=False)
+        weights = variable_paths(run.trainer.model) if self.restore_best else {}
+        self.best_weights = {path: tf.Variable(variable, trainable=False) for path, variable in weights.items()}
+
+    def on_fit_begin(self, run: Any) -> None:
+        """Ends a resumed run that had been ended; forgets what was remembered of another value."""
+        watched = self.watched.numpy().decode()
+        if watched != self._watching:
+            print(f"hook {self.name} watched {watched}, now {self._watching}: it begins anew", file=sys.stderr)
+            self.watched.assign(self._watching)
+            self.best.assign(-float("inf"))
+            self.best_step.assign(0)
+            self.waited.assign(0)
+        if self.waited > 0 and self.waited >= self.patience:
+            run.stop("early_stopping")
 
     def on_evaluate_end(self, run: Any, record: dict) -> None:
         """Looks, if it monitors validation."""

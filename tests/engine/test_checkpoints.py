@@ -100,8 +100,29 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(trained, undi
         victim.write_bytes(content[: len(content) // 2])
     made, history = run(trained, epochs=4)
     assert "step-00000024" in capsys.readouterr().err
+    assert (trained / "checkpoints" / "damaged-step-00000024").exists()
     assert history.resumed_from == 16
     assert engine.weights_sha256(made.model) == undisturbed[0]
+
+
+def test_where_every_checkpoint_is_damaged_nothing_is_started_over(trained):
+    for manifest in (trained / "checkpoints").glob("*/manifest.json"):
+        manifest.unlink()
+    with pytest.raises(engine.CheckpointError, match=r"no checkpoint in .* is whole"):
+        run(trained, epochs=4)
+    assert (trained / "history.jsonl").read_text()
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    class Overflow(engine.hooks.Hook):
+        def on_loop_end(self, run, record):
+            if run.epoch_ended:
+                run.trainer.model.layers[0].bias.assign(np.full(8, np.inf))
+
+    made = trainer(optimizer=optim.SGD(0.1))
+    history = made.fit(pipeline(), epochs=3, hooks=[Overflow("overflow"), *hooks(tmp_path)])
+    assert history.stopped_by == "non_finite"
+    assert list((tmp_path / "checkpoints").glob("step-*")) == []
 
 
 def test_every_variable_of_the_run_is_in_the_checkpoint_by_its_path(three_epochs):
@@ -163,13 +184,31 @@ def test_hooks_are_restored_by_name(trained, capsys):
 
     with pytest.raises(engine.CheckpointError, match="hooks that this run lacks: early_stopping; add them, or drop"):
         fit()
-    fit(drop=["early_stopping"])
+    fit(drop="early_stopping")
     fresh = engine.hooks.EarlyStopping("train.accuracy", patience=3, name="second")
     known = engine.hooks.EarlyStopping("train.loss", patience=50, restore_best=True)
     fit(fresh, known)
     assert "hook second is not in checkpoint" in capsys.readouterr().err
     assert not np.isfinite(float(fresh.best))
     assert np.isfinite(float(known.best))
+    forgotten = engine.hooks.EarlyStopping("train.loss", patience=50)
+    fit(forgotten, drop=["early_stopping", "second"])
+    assert not np.isfinite(float(forgotten.best))
+
+
+def test_a_run_that_was_stopped_early_stays_stopped_and_a_new_monitor_begins_anew(tmp_path, capsys):
+    def fit(monitor):
+        stopping = engine.hooks.EarlyStopping(monitor, patience=1, min_delta=9.0)
+        made = trainer(mlp(dropout=0.5), optimizer=optim.SGD(0.1))
+        folder = engine.hooks.Checkpoint(tmp_path / "checkpoints")
+        return made.fit(pipeline(), epochs=9, hooks=[folder, stopping]), made
+
+    first, made = fit("train.loss")
+    again, twin = fit("train.loss")
+    assert first.stopped_by == again.stopped_by == "early_stopping"
+    assert int(made.state.step) == int(twin.state.step) == 16
+    assert int(fit("train.accuracy")[1].state.step) == 32
+    assert "hook early_stopping watched train.loss, min, now train.accuracy, max" in capsys.readouterr().err
 
 
 def test_only_the_newest_stay_and_interrupted_writes_are_swept(tmp_path):

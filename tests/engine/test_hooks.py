@@ -136,6 +136,57 @@ def test_early_stopping_remembers_the_best_weights():
     assert engine.weights_sha256(made.model) == checksums[1]
 
 
+def test_a_hook_that_serves_a_second_trainer_begins_anew():
+    stopping = engine.hooks.EarlyStopping("train.loss", patience=9, restore_best=True)
+    pipeline = data.Pipeline(classified(), 25)
+    first, second = trainer(), trainer(mlp(seed=5), optimizer=optim.SGD(1e-9))
+    first.fit(pipeline, epochs=5, hooks=[stopping])
+    second.fit(pipeline, epochs=1, hooks=[stopping])
+    assert float(stopping.best) < -0.5
+    assert engine.weights_sha256(first.model) != engine.weights_sha256(second.model)
+
+
+def test_a_signal_while_hooks_close_harms_no_later_evaluation():
+    class Late(engine.hooks.Hook):
+        def close(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+
+    pipeline = data.Pipeline(classified(), 25)
+    made = trainer()
+    assert made.fit(pipeline, epochs=1, hooks=[Late("late")]).stopped_by == "epochs"
+    assert made.evaluate(pipeline)["loss"] > 0
+
+
+def test_hooks_are_closed_after_an_error_too():
+    closed = []
+
+    class Closing(engine.hooks.Hook):
+        def close(self):
+            closed.append(self.name)
+
+    class Failing(Closing):
+        def on_fit_begin(self, run):
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        trainer().fit(data.Pipeline(classified(), 7), epochs=1, hooks=(made for made in (Closing("a"), Failing("b"))))
+    assert closed == ["a", "b"]
+
+
+def test_a_signal_is_not_forgotten_when_a_hook_evaluates():
+    class Evaluating(engine.hooks.Hook):
+        def on_loop_end(self, run, record):
+            if record["step"] == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+                while not run.trainer._stop:
+                    time.sleep(0.01)
+                run.trainer.evaluate(run.train)
+
+    history = trainer(steps_per_loop=2).fit(data.Pipeline(classified(), 7), epochs=9, hooks=[Evaluating("evaluating")])
+    assert (history.stopped_by, history.signal, history.records[-1]["step"]) == ("signal", signal.SIGTERM, 4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -155,7 +206,7 @@ def test_a_signal_ends_the_compiled_loop_at_its_next_step():
     made = trainer(steps_per_loop=10**6)
     source = classified()
     pipeline = data.Pipeline(source, 7)
-    made.fit(pipeline, max_steps=2)
+    made.fit(pipeline, epochs=1)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     sent = []
 
@@ -173,11 +224,11 @@ def test_a_signal_ends_the_compiled_loop_at_its_next_step():
         def training(self, seed, epoch, index):
             return pipeline.training(seed, 0, 0)
 
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
-    history = made.fit(Epochless(), epochs=1)
+    history = made.fit(Epochless(), epochs=2)
     ended = time.monotonic()
-    thread.join()
+    thread.join(10)
     assert history.stopped_by == "signal"
     assert history.signal == signal.SIGINT
     assert 50 <= int(made.state.step) < 10**6

@@ -1,5 +1,7 @@
 """The outer loop's laws: nothing depends on how the steps are cut into calls, or a run into fits."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -158,6 +160,43 @@ def test_a_second_fit_goes_on_where_the_first_ended():
     assert engine.weights_sha256(straight.model) == engine.weights_sha256(halves.model)
 
 
+def test_a_second_fit_refuses_a_pipeline_of_another_length_in_the_middle_of_an_epoch():
+    made = trainer()
+    made.fit(data.Pipeline(classified(), 7), max_steps=7)
+    with pytest.raises(ValueError, match=r"at batch 7 of an epoch of 8: .* a pipeline of 5 batches"):
+        made.fit(data.Pipeline(classified(), 10), max_steps=9)
+    made.fit(data.Pipeline(classified(), 7), epochs=1)
+    made.fit(data.Pipeline(classified(), 10), epochs=2)
+    assert (int(made.state.step), int(made.state.epoch)) == (13, 2)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        engine.losses.sparse_categorical_crossentropy,
+        lambda labels, outputs, scale=1.0: scale * engine.losses.sparse_categorical_crossentropy(labels, outputs),
+        functools.partial(
+            lambda y, z, *, scale: scale * engine.losses.sparse_categorical_crossentropy(y, z), scale=1.0
+        ),
+        engine.Supervised("sparse_categorical_crossentropy"),
+        lambda model, batch, training: engine.Supervised("sparse_categorical_crossentropy")(model, batch, training),
+    ],
+)
+def test_a_loss_in_every_form_becomes_the_same_objective(loss):
+    values = engine.Trainer(mlp(), loss, optim.SGD(0.1)).evaluate(data.Pipeline(classified(), 50))
+    assert values["loss"] == pytest.approx(trainer().evaluate(data.Pipeline(classified(), 50))["loss"], rel=1e-12)
+
+
+def test_an_evaluation_of_unknown_length_is_refused():
+    class Filtered(data.Pipeline):
+        def evaluation(self):
+            return super().evaluation().filter(lambda batch: True)
+
+    with pytest.raises(ValueError, match="must be known, finite and at least 1"):
+        trainer().evaluate(Filtered(classified(), 7))
+
+
 def test_float64_runs_in_float64():
     model = engine.cast(mlp(), "float64")
     made = trainer(model, precision="float64")
@@ -233,8 +272,9 @@ def test_wrong_parts_are_refused():
         trainer(steps_per_loop=0)
     with pytest.raises(ValueError, match="unknown precision 'half'; there are float32"):
         trainer(precision="half")
-    with pytest.raises(ValueError, match="can't be called 'loss'"):
-        engine.Trainer(mlp(), "mean_squared_error", optim.SGD(0.1), {"loss": engine.metrics.CategoricalAccuracy()})
+    for name in ("loss", "data_loss", "learning_rate", "step", "split"):
+        with pytest.raises(ValueError, match=f"can't be called '{name}'"):
+            engine.Trainer(mlp(), "mean_squared_error", optim.SGD(0.1), {name: engine.metrics.CategoricalAccuracy()})
     made = trainer()
     engine.freeze(made.model)
     with pytest.raises(ValueError, match="every variable of the model is frozen"):
