@@ -170,7 +170,6 @@ def evaluation_loop(
     stop: tf.Variable,
     *,
     compute_dtype: tf.DType,
-    on_trace: Callable[[], None],
 ) -> Callable:
     """A compiled function `(iterator, count, stoppable) -> (done, sums)` over `count` batches.
 
@@ -192,7 +191,6 @@ def evaluation_loop(
 
     @tf.function(autograph=False)
     def loop(iterator, count, stoppable):
-        on_trace()
         return tf.while_loop(
             lambda done, _: tf.logical_and(done < count, tf.logical_not(tf.logical_and(stop, stoppable))),
             lambda done, total: (done + 1, total + sums_of(next(iterator))),

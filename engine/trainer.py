@@ -250,7 +250,6 @@ class Trainer:
                 self._columns,
                 self._stop,
                 compute_dtype=self.precision.compute,
-                on_trace=lambda: None,
             ),
         )
         batches = int(dataset.cardinality())

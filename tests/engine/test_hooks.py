@@ -208,12 +208,10 @@ def test_a_signal_ends_the_compiled_loop_at_its_next_step():
     pipeline = data.Pipeline(source, 7)
     made.fit(pipeline, epochs=1)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    sent = []
 
     def interrupt():
         while int(made.state.step) < 50:
             time.sleep(0.001)
-        sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
     class Epochless:
@@ -227,12 +225,10 @@ def test_a_signal_ends_the_compiled_loop_at_its_next_step():
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     history = made.fit(Epochless(), epochs=2)
-    ended = time.monotonic()
     thread.join(10)
     assert history.stopped_by == "signal"
     assert history.signal == signal.SIGINT
     assert 50 <= int(made.state.step) < 10**6
-    assert ended - sent[0] < 60
     assert history.records == []
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
