@@ -1,6 +1,5 @@
 """The pipeline: in which order, in which batches and in which form a source is read."""
 
-import functools
 import operator
 import os
 import weakref
@@ -28,6 +27,12 @@ class Pipeline:
     and not converted by AutoGraph: an `if` on a tensor needs `tf.cond` or a `tf.function` of its own.
     A source that is not in memory is read by `source[indices]`, from several threads at a time.
 
+    Several processes read one pipeline with `shard=(number, count)`, each only its own examples. An element is then
+    a tuple `(examples, first_row, rows)`: part `number` of the batch's `count` contiguous parts, the row of the
+    batch at which it begins (int64), and how many rows it has (int32). Of n rows, part p of P begins at ⌊n·p/P⌋ and
+    ends before ⌊n·(p+1)/P⌋. A part is what these rows are in the whole batch, bit for bit, as long as `augment` and
+    `transform` treat each example by itself. If it is empty, `rows` is 0 and `examples` is one row, its neighbour.
+
     Raises ValueError unless 1 <= batch_size <= len(source).
     """
 
@@ -41,13 +46,14 @@ class Pipeline:
         self._augment = augment
         self._transform = transform
         self._read = _reader(source)
+        self._evaluations = {}
 
-    def training(self, seed, epoch=0, index=0):
+    def training(self, seed, epoch=0, index=0, *, shard=None):
         """An endless `tf.data.Dataset` from batch `index` of epoch `epoch` on, through all later epochs.
 
         It yields exactly what `training(seed)` yields from there on, augmentation included, and starts at
         once, wherever that is. `seed` is any Python integer. `index` may be `steps_per_epoch`, which is the
-        next epoch's start. Raises ValueError for a position that no run can have.
+        next epoch's start. Raises ValueError for a position that no run can have, or a shard that is none.
 
         >>> import data
         >>> pipeline = data.Pipeline(data.Arrays(np.arange(5)), batch_size=2)
@@ -60,38 +66,52 @@ class Pipeline:
                 f"training: expected epoch >= 0 and index from 0 to {self.steps_per_epoch}, "
                 f"found epoch {epoch} and index {index}"
             )
+        shard = _checked_shard(shard)
 
         def batch(step):
             epoch, index = step // self.steps_per_epoch, step % self.steps_per_epoch
-            positions = self._positions(index)
+            positions, place = self._part(index, shard)
             indices = shuffled(positions, self.examples, seed, epoch) if self._shuffle else positions
             examples = self._read(indices)
             if self._augment:
                 draws = Draws(seed, epoch, position=positions[0], rows=tf.size(positions, tf.int64))
                 examples = self._augment(examples, draws)
-            return self._transform(examples) if self._transform else examples
+            return self._element(examples, place, shard)
 
         return _mapped(tf.data.Dataset.range(epoch * self.steps_per_epoch + index, _FOREVER), batch)
 
-    def evaluation(self):
-        """A finite `tf.data.Dataset` in the source's order: nothing shuffled, augmented or dropped."""
-        return self._evaluation
+    def evaluation(self, *, shard=None):
+        """A finite `tf.data.Dataset` in the source's order: nothing shuffled, augmented or dropped.
 
-    @functools.cached_property
-    def _evaluation(self):
-        # Traced once, however often a run evaluates.
+        Raises ValueError for a shard that is none.
+        """
+        shard = _checked_shard(shard)
+
         def batch(index):
-            examples = self._read(self._positions(index))
-            return self._transform(examples) if self._transform else examples
+            positions, place = self._part(index, shard)
+            return self._element(self._read(positions), place, shard)
 
-        return _mapped(tf.data.Dataset.range(self._batches()), batch)
+        # Traced once, however often a run evaluates.
+        if shard not in self._evaluations:
+            self._evaluations[shard] = _mapped(tf.data.Dataset.range(self._batches()), batch)
+        return self._evaluations[shard]
 
     def _batches(self):
         return -(-self.examples // self.batch_size)
 
-    def _positions(self, index):
+    def _part(self, index, shard):
+        """Where a shard's part of batch `index` stands: positions in the epoch, then (first row, rows)."""
         first = index * self.batch_size
-        return tf.range(first, tf.minimum(first + self.batch_size, self.examples))
+        size = tf.minimum(self.examples - first, self.batch_size)
+        number, count = shard or (0, 1)
+        begin, end = size * number // count, size * (number + 1) // count
+        # Operations on 0 rows are a trap for whoever computes with them: an empty part reads one row.
+        positions = first + tf.range(begin, tf.maximum(end, begin + 1))
+        return positions, (begin, tf.cast(end - begin, tf.int32))
+
+    def _element(self, examples, place, shard):
+        examples = self._transform(examples) if self._transform else examples
+        return (examples, *place) if shard else examples
 
 
 def _checked(batch_size, source):
@@ -104,6 +124,18 @@ def _checked(batch_size, source):
         f"Pipeline: batch_size must be an integer from 1 to {len(source)}, the size of {source.info.name}, "
         f"found {batch_size!r}"
     )
+
+
+def _checked_shard(shard):
+    if shard is None:
+        return None
+    try:
+        number, count = map(operator.index, shard)
+        if 0 <= number < count:
+            return number, count
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"Pipeline: shard must be (number, count) with 0 <= number < count, found {shard!r}")
 
 
 def _mapped(steps, batch):

@@ -1,4 +1,4 @@
-"""Update rules and their schedules.
+"""Update rules and their schedules, transforms of gradients, and averages of weights.
 
 >>> import tensorflow as tf
 >>> import optim
@@ -12,7 +12,21 @@ array([0., 0.], dtype=float32)
 
 from optim import schedules
 from optim.adam import Adam, AdamW
+from optim.averages import EMA, Average
 from optim.rule import Rule
 from optim.sgd import SGD
+from optim.transforms import chain, clip_by_global_norm, clip_by_norm, clip_by_value
 
-__all__ = ["SGD", "Adam", "AdamW", "Rule", "schedules"]
+__all__ = [
+    "EMA",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Average",
+    "Rule",
+    "chain",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
+    "schedules",
+]

@@ -1,6 +1,6 @@
 """The contract of an update rule, and the bookkeeping that all of them share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -55,7 +55,7 @@ class Rule(tf.Module):
         ("0"). Slots are then `slots[slot_name][path]`. A second call with the same variables does
         nothing. ValueError: other variables on a second call, one given twice, one that is not of floats.
         """
-        named = _named(variables)
+        named = by_path(variables)
         paths = {variable.ref(): path for path, variable in named.items()}
         if self.step is not None:
             if paths != self._paths():
@@ -69,12 +69,12 @@ class Rule(tf.Module):
         # In a function, so that tf.Module does not take the model's variables for the rule's state.
         self._paths = lambda: paths
         self.slots = {
-            slot: {path: _state(tf.zeros(v.shape, v.dtype), f"{slot}/{path}") for path, v in named.items()}
+            slot: {path: state_variable(tf.zeros(v.shape, v.dtype), f"{slot}/{path}") for path, v in named.items()}
             for slot in self.slot_names
         }
         for name in self.products:
-            setattr(self, f"{name}_power", _state(tf.ones([], tf.float64), f"{name}_power"))
-        self.step = _state(tf.zeros([], tf.int64), "step")
+            setattr(self, f"{name}_power", state_variable(tf.ones([], tf.float64), f"{name}_power"))
+        self.step = state_variable(tf.zeros([], tf.int64), "step")
 
     def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
         """Make one update of `variables`, which may be some of those that `init` was given.
@@ -85,13 +85,9 @@ class Rule(tf.Module):
         and decay of the other rows included. ValueError, before anything changes: a gradient is None or
         of another shape, there are more or fewer than variables, or `init` has not seen a variable.
         """
-        variables = list(_named(variables).values())
+        variables = list(by_path(variables).values())
         gradients = list(gradients)
-        if len(gradients) != len(variables):
-            raise ValueError(f"{self._label}.apply: got {len(gradients)} gradients for {len(variables)} variables")
-        paths = [self._path(variable) for variable in variables]
-        for path, gradient, variable in zip(paths, gradients, variables, strict=True):
-            self._check(path, gradient, variable)
+        paths = self.check(gradients, variables)
 
         coefficients = self.coefficients()
         cast = {
@@ -101,6 +97,21 @@ class Rule(tf.Module):
         for path, gradient, variable in zip(paths, gradients, variables, strict=True):
             self._apply_one(path, tf.cast(gradient, variable.dtype), variable, cast[variable.dtype])
         self.step.assign_add(1)
+
+    def check(self, gradients: Sequence[Gradient | None], variables: Sequence[tf.Variable]) -> list[str]:
+        """The variables' paths; raises what `apply` raises for gradients or variables that it can't take."""
+        if len(gradients) != len(variables):
+            raise ValueError(f"{self._label}.apply: got {len(gradients)} gradients for {len(variables)} variables")
+        paths = [self._path(variable) for variable in variables]
+        for path, gradient, variable in zip(paths, gradients, variables, strict=True):
+            if gradient is None:
+                raise ValueError(f"{self._label}.apply: the gradient of {path} is None; leave the variable out")
+            found, expected = gradient.shape, variable.shape
+            if isinstance(gradient, tf.IndexedSlices):
+                found, expected = gradient.values.shape[1:], expected[1:]
+            if not expected.is_compatible_with(found):
+                raise ValueError(f"{self._label}.apply: the gradient of {path} must have shape {expected}, got {found}")
+        return paths
 
     def value(self, name: str) -> tf.Tensor:
         """Value of a hyper-parameter at the present step, which the next `apply` uses: a float64 scalar."""
@@ -138,15 +149,6 @@ class Rule(tf.Module):
             )
         return path
 
-    def _check(self, path: str, gradient: Gradient | None, variable: tf.Variable) -> None:
-        if gradient is None:
-            raise ValueError(f"{self._label}.apply: the gradient of {path} is None; leave the variable out")
-        found, expected = gradient.shape, variable.shape
-        if isinstance(gradient, tf.IndexedSlices):
-            found, expected = gradient.values.shape[1:], expected[1:]
-        if not expected.is_compatible_with(found):
-            raise ValueError(f"{self._label}.apply: the gradient of {path} must have shape {expected}, got {found}")
-
     def _apply_one(self, path: str, gradient: Gradient, variable: tf.Variable, coefficients: dict) -> None:
         slots = [self.slots[name][path] for name in self.slot_names]
         if isinstance(gradient, tf.IndexedSlices) and not slots:
@@ -162,11 +164,13 @@ class Rule(tf.Module):
             state.assign(value)
 
 
-def _named(variables: Variables) -> dict[str, tf.Variable]:
+def by_path(variables: Variables) -> dict[str, tf.Variable]:
+    """Variables by their paths, or by their positions in a plain sequence."""
     if isinstance(variables, Mapping):
         return dict(variables)
     return {str(position): variable for position, variable in enumerate(variables)}
 
 
-def _state(initial_value: tf.Tensor, name: str) -> tf.Variable:
+def state_variable(initial_value: tf.Tensor, name: str) -> tf.Variable:
+    """A variable that no gradient changes."""
     return tf.Variable(initial_value, trainable=False, name=name)
