@@ -20,7 +20,10 @@ class StepContext:
     seed: int64 scalar; step: int64 scalar, updates done before this one; first_row: index of the slice's first row
     in the global batch; valid_rows: how many rows count, the rest is padding (None: all);
     all_reduce: sums a tensor over replicas; replicas: how many there are.
+    replays: set on a copy (`copy.copy`) for a second run with the same draws, for the backward pass.
     """
+
+    replays = False
 
     def __init__(self, seed, step, first_row=0, valid_rows=None, *, all_reduce=None, replicas: int = 1):
         self.seed = tf.convert_to_tensor(seed, tf.int64)
@@ -44,13 +47,16 @@ class StepContext:
         blocks = -(-values // 4)
         words = [self.first_row * tf.cast(blocks, tf.int64), self.step * _DRAWS_PER_STEP + self.draws]
         self.draws += 1
-        drawn = tf.raw_ops.StatelessRandomUniformV2(
+        # Bits, not floats: XLA makes floats of the upper bits and TensorFlow's kernels of the lower ones, but the bits
+        # are the same.
+        bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
             shape=tf.stack([rows, 4 * blocks]),
             key=tf.bitcast(self.seed, tf.uint64)[tf.newaxis],
             counter=tf.bitcast(tf.stack(words), tf.uint64),
             alg=_PHILOX,
-            dtype=tf.float32,
+            dtype=tf.int32,
         )
+        drawn = tf.cast(tf.bitwise.bitwise_and(bits, 2**23 - 1), tf.float32) * 2.0**-23
         return tf.reshape(drawn[:, :values], tf.stack([rows, *rest]))
 
     def mask(self, rows) -> tf.Tensor | None:

@@ -11,6 +11,7 @@ from layers.dense import Dense
 from layers.dropout import Dropout
 from layers.normalization import BatchNorm
 from layers.pooling import AveragePool2D, GlobalAveragePool2D, MaxPool2D
+from layers.recomputation import recompute
 from layers.reshaping import Flatten
 from layers.sequential import Sequential, chain
 
@@ -31,4 +32,5 @@ __all__ = [
     "chain",
     "initializers",
     "nets",
+    "recompute",
 ]

@@ -6,10 +6,17 @@
   of the batch (`shape[0]` rows, maybe a tensor; so a draw does not depend on how a batch was cut);
 - `valid_rows`: None, or a scalar int32 tensor: rows from there on are padding;
 - `all_reduce(tensor)`: the sum over all replicas, with its gradient;
-- `replicas`: how many there are (1 when it does not say).
+- `replicas`: how many there are (1 when it does not say);
+- `replays`: whether a layer computes again what it has computed before, for the backward pass
+  (False when it does not say): what must happen once per step has happened.
 
 A bare True means that all rows are valid and that there is no other replica.
+
+A context may be copied (`copy.copy`): a copy's draws go on where the context's stood and do not move those
+of the context. `layers.recompute` rests on that.
 """
+
+import copy
 
 import tensorflow as tf
 
@@ -17,6 +24,32 @@ import tensorflow as tf
 def fresh_seed():
     """A seed `[2]` for stateless ops, drawn from TensorFlow's global generator (`tf.random.set_seed`)."""
     return tf.random.uniform([2], tf.int64.min, tf.int64.max, tf.int64)
+
+
+class Seeded:
+    """What a bare True means, with draws that can be repeated: all come from one fresh seed, by their number."""
+
+    def __init__(self):
+        self.seed, self.draws, self.replays = fresh_seed(), 0, False
+
+    def uniform(self, shape):
+        """Float32 uniforms in [0, 1) of `shape`; each call is a new draw."""
+        self.draws += 1
+        return tf.random.stateless_uniform(shape, self.seed + tf.constant([0, self.draws], tf.int64))
+
+
+def repeatable(training):
+    """`training`, or for a bare True a context whose draws can be repeated."""
+    return Seeded() if training and not hasattr(training, "uniform") else training
+
+
+def replay(training):
+    """`training` for computing again what is about to be computed: the same draws, and `replays`."""
+    if not training:
+        return training
+    again = copy.copy(training)
+    again.replays = True
+    return again
 
 
 def uniform(training, shape):
@@ -39,3 +72,8 @@ def replicas(training):
 def all_reduce(training, tensor):
     """The sum of `tensor` over all replicas."""
     return training.all_reduce(tensor) if hasattr(training, "all_reduce") else tensor
+
+
+def replaying(training):
+    """Whether this is a second run: state that moves once per step must stay where the first run left it."""
+    return getattr(training, "replays", False)

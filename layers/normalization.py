@@ -1,5 +1,7 @@
 """Normalisation."""
 
+import functools
+
 import tensorflow as tf
 
 from layers import checks, context
@@ -14,6 +16,13 @@ class BatchNorm(Layer):
     follows them. In inference, and when the layer is frozen, the moving statistics take their place.
     Statistics are taken in two passes (mean, then centred squares) in at least float32, so they
     stay right at mean 1000 and variance 1. If no row of the batch is valid, nothing moves.
+    Padding rows come out as 0 and pass no gradient, whatever is in them or comes back to them.
+
+    With `sync=False` each replica normalises by the mean and variance of its own slice: nothing waits for the other
+    replicas on the way, but outputs and gradients depend on how the batch was cut, and a slice of one value
+    a channel comes out as beta. The moving statistics stay equal on all replicas: they follow the means over
+    replicas, weighted by counts, of the slices' means and variances. That mean is the batch's; that variance is
+    the one within slices, which the spread of the slices' means does not enter.
 
     Fields, all `[channels]`: `gamma` (None without `scale`), `beta` (None without `center`), and not
     trainable `moving_mean`, `moving_variance`, which are at least float32 too.
@@ -37,6 +46,7 @@ class BatchNorm(Layer):
         gamma_initializer="ones",
         moving_mean_initializer="zeros",
         moving_variance_initializer="ones",
+        sync=True,
         dtype=tf.float32,
     ):
         super().__init__(dtype)
@@ -45,7 +55,7 @@ class BatchNorm(Layer):
             raise ValueError(f"{self!r}: momentum must lie in [0, 1], found {momentum!r}")
         if not epsilon > 0:
             raise ValueError(f"{self!r}: epsilon must be positive, found {epsilon!r}")
-        self.momentum, self.epsilon = float(momentum), float(epsilon)
+        self.momentum, self.epsilon, self.sync = float(momentum), float(epsilon), bool(sync)
         shape, wide = [self.channels], _at_least_float32(self.dtype)
         self.gamma = self.variable("gamma", shape, gamma_initializer) if scale else None
         self.beta = self.variable("beta", shape, beta_initializer) if center else None
@@ -69,48 +79,62 @@ class BatchNorm(Layer):
             mean, variance = tf.cast(self.moving_mean, wide), tf.cast(self.moving_variance, wide)
             y = (tf.cast(x, wide) - mean) * (gamma * tf.math.rsqrt(variance + self.epsilon)) + beta
             return tf.cast(y, x.dtype)
-        alone = context.valid_rows(training) is None and context.replicas(training) == 1
+        alone = context.valid_rows(training) is None and (context.replicas(training) == 1 or not self.sync)
         # TensorFlow's fused op has no float64; elsewhere it is two to three times faster.
         if alone and wide == tf.float32:
-            return self._fused(x, gamma, beta)
-        centred, mean, variance, count = _moments(tf.cast(x, wide), training)
-        self._follow(mean, variance, count)
-        return tf.cast(centred * (gamma * tf.math.rsqrt(variance + self.epsilon)) + beta, x.dtype)
+            return self._fused(x, gamma, beta, training)
+        total = functools.partial(context.all_reduce, training) if self.sync else tf.identity
+        centred, mean, variance, count, valid = _moments(tf.cast(x, wide), context.valid_rows(training), total)
+        self._follow(mean, variance, count, training)
+        y = centred * (gamma * tf.math.rsqrt(variance + self.epsilon)) + beta
+        return tf.cast(_where(valid, y), x.dtype)
 
-    def _fused(self, x, gamma, beta):
-        """Training on all rows of one replica, in one op."""
+    def _fused(self, x, gamma, beta, training):
+        """Training on all rows of one slice, in one op."""
         images = x if x.shape.rank == 4 else tf.reshape(x, [-1, 1, 1, self.channels])
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=images, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
         )
         count = tf.cast(tf.size(x) // self.channels, tf.float32)
         # The op returns the unbiased variance, which divides by count − 1.
-        self._follow(mean, variance * (tf.maximum(count - 1, 1) / count), count)
+        self._follow(mean, variance * (tf.maximum(count - 1, 1) / count), count, training)
         return tf.reshape(y, tf.shape(x)) if images is not x else y
 
-    def _follow(self, mean, variance, count):
-        """Moves the moving statistics towards the batch's, unless the batch was empty."""
+    def _follow(self, mean, variance, count, training):
+        """Moves the moving statistics towards the batch's: once a step, and not if the batch was empty."""
+        if context.replaying(training):
+            return
+        if context.replicas(training) > 1 and not self.sync:
+            mean, variance, count = _weighted_means(mean, variance, count, training)
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             old = tf.cast(moving, batch.dtype)
             new = old * self.momentum + batch * (1 - self.momentum)
             moving.assign(tf.cast(tf.where(count > 0, new, old), moving.dtype))
 
 
-def _moments(x, training):
-    """(x − mean, mean, variance, count) over the valid rows of all replicas; x − mean is 0 in the others."""
+def _moments(x, rows, total):
+    """(x − mean, mean, variance, count, valid), over the first `rows` rows (None: all) and `total`'s replicas.
+
+    valid: bool `[batch, 1, …]` or None; x − mean is 0 where it is False.
+    """
     axes, shape = list(range(x.shape.rank - 1)), tf.shape(x)
-    rows = context.valid_rows(training)
     valid = None
     if rows is not None:
         valid = tf.reshape(tf.range(shape[0]) < rows, [-1] + [1] * len(axes))
     own = tf.cast((shape[0] if rows is None else rows) * tf.reduce_prod(shape[1:-1]), x.dtype)
-    sums = tf.concat([tf.reduce_sum(_where(valid, x), axes), own[None]], 0)
-    sums = context.all_reduce(training, sums)
+    sums = total(tf.concat([tf.reduce_sum(_where(valid, x), axes), own[None]], 0))
     count = sums[-1]
     mean = tf.math.divide_no_nan(sums[:-1], count)
     centred = _where(valid, x - mean)
-    squares = context.all_reduce(training, tf.reduce_sum(tf.square(centred), axes))
-    return centred, mean, tf.math.divide_no_nan(squares, count), count
+    squares = total(tf.reduce_sum(tf.square(centred), axes))
+    return centred, mean, tf.math.divide_no_nan(squares, count), count, valid
+
+
+def _weighted_means(mean, variance, count, training):
+    """Means over the replicas of their slices' mean and variance, weighted by count; and the count of all."""
+    own = tf.stop_gradient(tf.concat([count * mean, count * variance, count[None]], 0))
+    means, variances, count = tf.split(context.all_reduce(training, own), [mean.shape[0], mean.shape[0], 1])
+    return tf.math.divide_no_nan(means, count), tf.math.divide_no_nan(variances, count), count[0]
 
 
 def _where(valid, x):

@@ -10,6 +10,10 @@ import tensorflow as tf
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(2)
+# Replicas on one processor: laws about how a batch is cut hold there as on four accelerators.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+)
 
 # The first example of a law often traces a function: a deadline would measure the tracer.
 hypothesis.settings.register_profile("tapeline", deadline=None, max_examples=25, derandomize=True)

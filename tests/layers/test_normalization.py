@@ -143,3 +143,117 @@ def test_a_frozen_norm_uses_and_keeps_its_moving_statistics():
 def test_moving_statistics_are_not_trainable():
     norm = layers.BatchNorm(3)
     assert {id(v) for v in norm.trainable_variables} == {id(norm.gamma), id(norm.beta)}
+
+
+@pytest.mark.parametrize("sync", [True, False])
+@pytest.mark.parametrize(("dtype", "valid_rows"), [("float32", None), ("float64", None), ("float32", 3)])
+def test_a_replay_normalises_alike_and_moves_nothing(sync, dtype, valid_rows, step_context):
+    norm, x = random_norm(3, dtype, sync=sync), tf.random.stateless_normal([4, 3], [1, 2], 2.0, dtype=dtype)
+    context = step_context(valid_rows=valid_rows)
+    again = copy.copy(context)
+    again.replays = True
+    before = norm.moving_mean.numpy(), norm.moving_variance.numpy()
+    second = norm(x, training=again)
+    np.testing.assert_array_equal((norm.moving_mean, norm.moving_variance), before)
+    np.testing.assert_array_equal(norm(x, training=context), second)
+    assert np.all(norm.moving_mean != before[0])
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf])
+@pytest.mark.parametrize("valid", [0, 2])
+def test_nothing_leaks_out_of_padding_rows_nor_back_through_them(valid, garbage, step_context):
+    norm, rows = random_norm(3), tf.random.stateless_normal([valid, 5, 3], [1, 2], dtype="float64")
+    padding = tf.fill([4 - valid, 5, 3], tf.constant(garbage, tf.float64))
+    x, moved = tf.concat([rows, padding], 0), copy.deepcopy(norm)
+    y, to_x, *to_variables = differentiate(norm, x, x, step_context(valid_rows=valid))
+    np.testing.assert_array_equal(y[valid:], np.zeros_like(padding))
+    np.testing.assert_array_equal(to_x[valid:], np.zeros_like(padding))
+    if valid:
+        expected = differentiate(moved, rows, rows, True)
+        for one, other in zip(expected, [y[:valid], to_x[:valid], *to_variables], strict=True):
+            np.testing.assert_allclose(other, one, **FLOAT64)
+    np.testing.assert_allclose(norm.moving_variance, moved.moving_variance, **FLOAT64)
+
+
+@settings(max_examples=6)
+@given(sizes=st.lists(st.integers(0, 4), min_size=2, max_size=3).filter(any))
+def test_without_sync_each_slice_is_normalised_alone_and_the_means_move_all(sizes, step_context, in_lockstep):
+    norm = random_norm(3, sync=False)
+    norms, alone = [[copy.deepcopy(norm) for _ in sizes] for _ in range(2)]
+    # At least one row each: an empty slice is a row of padding.
+    shapes = [[max(size, 1), 2, 3] for size in sizes]
+    slices = [tf.random.stateless_normal(shape, [1, k], k, dtype="float64") for k, shape in enumerate(shapes)]
+
+    def replica(index, reduction):
+        context = step_context(valid_rows=sizes[index], **reduction)
+        return differentiate(norms[index], slices[index], tf.cos(slices[index]), context)
+
+    # Every round up to the sum moves nothing, so that only the last counts.
+    results = in_lockstep(len(sizes), replica)
+    for index, (size, found) in enumerate(zip(sizes, results, strict=True)):
+        if size:
+            expected = differentiate(alone[index], slices[index], tf.cos(slices[index]), True)
+            for one, other in zip(expected, found, strict=True):
+                np.testing.assert_allclose(other, one, **FLOAT64)
+    shares = np.array(sizes) / sum(sizes)
+    means = [values.numpy().mean((0, 1)) for values in slices]
+    variances = [values.numpy().var((0, 1)) for values in slices]
+    for moving, old, new in (
+        ("moving_mean", norm.moving_mean, np.tensordot(shares, means, 1)),
+        ("moving_variance", norm.moving_variance, np.tensordot(shares, variances, 1)),
+    ):
+        for each in norms:
+            np.testing.assert_allclose(getattr(each, moving), 0.99 * old.numpy() + 0.01 * new, **FLOAT64)
+
+
+def test_without_sync_one_replica_is_like_with_sync():
+    x = tf.random.stateless_normal([6, 3], [1, 2], 3.0)
+    one, other = random_norm(3, "float32"), random_norm(3, "float32", sync=False)
+    np.testing.assert_array_equal(one(x, training=True), other(x, training=True))
+    np.testing.assert_array_equal(one.moving_variance, other.moving_variance)
+
+
+class ReplicaContext:
+    """The step context of one of 3 real replicas."""
+
+    replicas = 3
+
+    def __init__(self, valid_rows):
+        self.valid_rows = valid_rows
+
+    def all_reduce(self, tensor):
+        return tf.distribute.get_replica_context().all_reduce("SUM", tensor)
+
+
+# In float32, x − mean at 1000 has lost the digits below 1e-4; variances are of order 1.
+@pytest.mark.parametrize(("dtype", "offset", "tolerance"), [("float64", 2.0, 1e-12), ("float32", 1000.0, 1e-3)])
+def test_on_real_replicas_all_is_as_for_the_whole_batch(dtype, offset, tolerance):
+    """Uneven slices, an empty one, NaN in the padding; against one device in float64."""
+    sizes = [5, 3, 0]
+    stops = tf.cumsum(sizes)
+    whole, cotangent = (tf.random.stateless_normal([8, 4, 3], [1, k], m, dtype=dtype) for k, m in ((1, offset), (2, 0)))
+    # Rings of several strategies in one process collide.
+    reduce = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1", "CPU:2"], cross_device_ops=reduce)
+    with strategy.scope():
+        norm = random_norm(3, dtype, momentum=0.5)
+    alone = random_norm(3, momentum=0.5)
+    for variable, value in zip(alone.variables, random_norm(3, dtype).variables, strict=True):
+        variable.assign(tf.cast(value, tf.float64))
+    wanted = differentiate(alone, tf.cast(whole, tf.float64), tf.cast(cotangent, tf.float64), True)
+
+    def replica():
+        index = tf.distribute.get_replica_context().replica_id_in_sync_group
+        size, padding = tf.constant(sizes)[index], tf.fill([1, 4, 3], tf.constant(np.nan, dtype))
+        start = stops[index] - size
+        x, back = (tf.concat([each[start : start + size], padding], 0) for each in (whole, cotangent))
+        return differentiate(norm, x, back, ReplicaContext(size))
+
+    found = tf.function(lambda: strategy.run(replica), autograph=False)()
+    y, to_x, to_gamma, to_beta = (strategy.experimental_local_results(value) for value in found)
+    y, to_x = (tf.concat([v[:n] for v, n in zip(values, sizes, strict=True)], 0) for values in (y, to_x))
+    for one, other in zip(wanted, [y, to_x, tf.add_n(to_gamma), tf.add_n(to_beta)], strict=True):
+        np.testing.assert_allclose(other, one, tolerance, tolerance)
+    for name in ("moving_mean", "moving_variance"):
+        for value in strategy.experimental_local_results(getattr(norm, name)):
+            np.testing.assert_allclose(value, getattr(alone, name), tolerance)
