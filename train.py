@@ -12,6 +12,7 @@ import math  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
 import shlex  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -34,7 +35,7 @@ def _held_stderr():
             os.dup2(kept, 2)
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _held_stderr():
     import tensorflow as tf
     from absl import app, flags, logging
@@ -70,7 +71,6 @@ flags.DEFINE_list("units", ["128"], "Units of the dense layers before the logits
 flags.DEFINE_list("filters", ["32", "64"], "Filters of the convolutions (convnet).")
 flags.DEFINE_float("dropout", 0.0, "Rate of dropout before the logits.")
 flags.DEFINE_boolean("batch_norm", False, "BatchNorm after each convolution (convnet).")
-flags.DEFINE_enum("precision", "float32", list(engine.precision.PRECISIONS), "Dtype of variables and computation.")
 
 # How it learns.
 flags.DEFINE_enum("optimizer", "adam", OPTIMIZERS, "The update rule.")
@@ -88,6 +88,22 @@ flags.DEFINE_float("decay_rate", 0.1, "Factor over decay_steps (exponential), or
 flags.DEFINE_list("boundaries", [], "Steps at which the rate falls by decay_rate (piecewise).")
 flags.DEFINE_float("end_rate", 0.0, "Where the rate ends, as a share of learning_rate (polynomial, cosine).")
 flags.DEFINE_float("power", 1.0, "Exponent (polynomial).")
+
+flags.DEFINE_float("clip_global_norm", None, "Clip gradients by their global norm.")
+flags.DEFINE_float("clip_norm", None, "Clip each gradient by its own norm.")
+flags.DEFINE_float("clip_value", None, "Clip gradients' values to plus or minus this.")
+flags.DEFINE_enum("average", None, ["ema"], "An average of the weights: evaluated and saved.")
+flags.DEFINE_float("average_decay", 0.999, "Decay of the average (ema).", 0, 0.9999999)
+
+# On what it runs. None of this changes what a batch means: batch_size is examples per update.
+flags.DEFINE_enum("strategy", "auto", engine.strategies.NAMES, "Where replicas are: here or on several machines.")
+flags.DEFINE_integer("num_replicas", None, "Replicas (mirrored): GPUs, or logical devices of the processor.", 1)
+flags.DEFINE_float("worker_timeout_s", 300, "Seconds to wait for the other workers to come (multi_worker).", 0)
+flags.DEFINE_integer("accumulate_steps", 1, "Parts in which a replica computes its slice of a batch.", lower_bound=1)
+flags.DEFINE_enum("precision", "float32", list(engine.precision.PRECISIONS), "Dtype of computation.")
+flags.DEFINE_enum("loss_scaling", "auto", ["auto", "dynamic", "none"], "auto: dynamic for float16, else none.")
+flags.DEFINE_boolean("jit_compile", False, "Compile forward and backward with XLA.")
+flags.DEFINE_integer("max_traces", None, "Traces of the training loop beyond which it is an error.", lower_bound=1)
 
 # How long, and what comes between.
 flags.DEFINE_integer("epochs", 10, "Epochs in all.", lower_bound=1)
@@ -114,6 +130,7 @@ flags.DEFINE_list("drop_hooks", [], "Hooks whose state in the checkpoint may be 
 # What may differ when a run is resumed. Everything else is what the run is.
 MAY_CHANGE = frozenset(
     ["epochs", "max_steps", "evaluate_every", "steps_per_loop"]
+    + ["strategy", "num_replicas", "worker_timeout_s", "accumulate_steps", "jit_compile", "max_traces"]
     + ["early_stopping", "monitor", "patience", "min_delta", "restore_best"]
     + ["checkpoint_every", "keep", "log_every_step", "tensorboard", "drop_hooks"]
 )
@@ -158,14 +175,21 @@ def make_model(info: data.Info) -> tf.Module:
             dropout=FLAGS.dropout,
             batch_norm=FLAGS.batch_norm,
         )
-    return model if FLAGS.precision == "float32" else engine.cast(model, FLAGS.precision)
+    return engine.cast(model, "float64") if FLAGS.precision == "float64" else model
 
 
-def make_optimizer(decay_steps: int) -> optim.Rule:
+def make_optimizer(decay_steps: int) -> tf.Module:
+    """The update rule with its schedule, behind the clipping."""
+    limits = {"clip_value": optim.clip_by_value, "clip_norm": optim.clip_by_norm}
+    limits["clip_global_norm"] = optim.clip_by_global_norm
+    clips = [clip(_above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
+    rule = make_rule(decay_steps)
+    return optim.chain(*clips, rule) if clips else rule
+
+
+def make_rule(decay_steps: int) -> optim.Rule:
     """The update rule with its schedule."""
-    schedules, rate = optim.schedules, FLAGS.learning_rate
-    if not (math.isfinite(rate) and rate > 0):
-        raise ValueError(f"--learning_rate must be a finite number above 0, got {rate}")
+    schedules, rate = optim.schedules, _above_0("learning_rate")
     boundaries = _integers("boundaries")
     if FLAGS.schedule == "piecewise" and not boundaries:
         raise ValueError("--schedule=piecewise needs --boundaries, the steps at which the rate falls")
@@ -190,6 +214,8 @@ def make_optimizer(decay_steps: int) -> optim.Rule:
 
 class Accepted(engine.hooks.Hook):
     """When the run is known to be possible, it takes the directory: its flags are written, an older result goes."""
+
+    chief_only = True
 
     def __init__(self, directory: run_directory.RunDirectory, lines: dict[str, str]):
         super().__init__("accepted")
@@ -223,8 +249,11 @@ def make_hooks(directory: run_directory.RunDirectory, lines: dict[str, str]) -> 
     return hooks
 
 
-def train() -> int:
+def train(strategy: tf.distribute.Strategy | None) -> int:
     """One run, from its flags to its result; returns the exit code."""
+    replicas = engine.Replicas(strategy)
+    if replicas.workers > 1 and not FLAGS.run_dir:
+        raise ValueError("several workers need --run_dir, a folder that all of them see")
     directory = run_directory.RunDirectory(FLAGS.run_dir or _default_run_dir())
     before, lines = directory.flags(), _flag_lines()
     if FLAGS.decay_steps is None and "decay_steps" in before:
@@ -247,19 +276,28 @@ def train() -> int:
     schedule_ends = FLAGS.warmup_steps + FLAGS.decay_steps
     if FLAGS.schedule in ("cosine", "polynomial") and schedule_ends < steps:
         print(f"note: the schedule ends at step {schedule_ends} of {steps}; the rate stays where it ends")
+    with replicas.scope():
+        model, optimizer = make_model(pipeline.info), make_optimizer(FLAGS.decay_steps)
     trainer = engine.Trainer(
-        make_model(pipeline.info),
+        model,
         engine.Supervised("sparse_categorical_crossentropy"),
-        make_optimizer(FLAGS.decay_steps),
+        optimizer,
         {"accuracy": engine.metrics.SparseCategoricalAccuracy()},
         seed=FLAGS.seed,
+        strategy=strategy,
         precision=FLAGS.precision,
+        jit_compile=FLAGS.jit_compile,
+        accumulate_steps=FLAGS.accumulate_steps,
         steps_per_loop=FLAGS.steps_per_loop,
+        average=optim.EMA(FLAGS.average_decay) if FLAGS.average else None,
+        loss_scaling=FLAGS.loss_scaling,
+        max_traces=FLAGS.max_traces,
     )
     hooks = make_hooks(directory, lines)
     parameters = engine.parameter_count(trainer.model)
     watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
-    print(f"{FLAGS.model} with {parameters:,} parameters on {len(pipeline.source):,} images of {FLAGS.dataset}")
+    shared = f", {replicas}" if replicas.count > 1 else ""
+    print(f"{FLAGS.model} with {parameters:,} parameters on {len(pipeline.source):,} images of {FLAGS.dataset}{shared}")
     print(f"run directory {directory.path}; to watch: {watch}", flush=True)
 
     before_fit = time.perf_counter() - _STARTED
@@ -272,8 +310,9 @@ def train() -> int:
         hooks=hooks,
     )
     finished = history.stopped_by in run_directory.FINAL
-    if finished:
-        engine.save_weights(directory.checkpoints / "model", trainer.model)
+    if finished and replicas.chief:
+        with trainer.averaged():
+            engine.save_weights(directory.checkpoints / "model", trainer.model)
     first_step = history.time_to_first_step_s
     result = {
         "steps": int(trainer.state.step),
@@ -290,11 +329,12 @@ def train() -> int:
         "resumed_from": history.resumed_from,
         "stopped_by": history.stopped_by,
     }
-    directory.write_result(result)
+    if replicas.chief:
+        directory.write_result(result)
     print(_summary(result))
     print(f"to look at it: {watch}")
     if history.stopped_by == "signal":
-        return 128 + history.signal
+        return 128 + (history.signal or signal.SIGTERM)
     return 0 if finished else 1
 
 
@@ -318,6 +358,13 @@ def _flag_lines() -> dict[str, str]:
     return {name: line for name, line in lines.items() if line and name != "run_dir"}
 
 
+def _above_0(name: str) -> float:
+    value = FLAGS[name].value
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"--{name} must be a finite number above 0, got {value}")
+    return value
+
+
 def _integers(name: str) -> list[int]:
     try:
         return [int(part) for part in FLAGS[name].value]
@@ -335,15 +382,20 @@ def main(argv: list[str]) -> None:
     """Runs, and turns what a user can mend into one line."""
     # TensorFlow reports each checkpoint's sharding at INFO, which absl's app shows.
     logging.set_verbosity(logging.WARNING)
-    with _held_stderr():
-        tf.config.list_logical_devices()
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: every setting is a --flag=value")
-        code = train()
-    except (ValueError, TypeError, OSError) as error:
+        with _held_stderr():
+            strategy = engine.make_strategy(FLAGS.strategy, FLAGS.num_replicas, worker_timeout_s=FLAGS.worker_timeout_s)
+            tf.config.list_logical_devices()
+        code = train(strategy)
+    except (ValueError, TypeError, OSError, engine.TooManyTraces) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         code = 2
+    except engine.WorkerLost as error:
+        print(f"train.py: {error}", file=sys.stderr, flush=True)
+        # What TensorFlow does at an orderly exit waits for the worker that is gone.
+        os._exit(1)
     except KeyboardInterrupt:
         print("train.py: interrupted outside training; start it again to go on", file=sys.stderr)
         code = 130

@@ -2,31 +2,43 @@
 
 from engine import hooks, losses, metrics
 from engine.context import StepContext
+from engine.cut import Cut
 from engine.files.checkpoints import CheckpointError
 from engine.files.checkpoints import restore_model as restore
 from engine.files.checkpoints import save_model as save_weights
 from engine.history import History
+from engine.loss_scale import LossScale
 from engine.names import freeze, parameter_count, trainable_variables, variable_paths, weights_sha256
 from engine.objective import Supervised, Terms
 from engine.precision import cast
+from engine.replicas import Replicas, WorkerLost
 from engine.run import Run
 from engine.state import TrainState
-from engine.step import mean_gradients, slice_sums, step
+from engine.step import mean_gradients, step
+from engine.strategies import make_strategy
+from engine.sums import slice_sums
+from engine.traces import TooManyTraces
 from engine.trainer import Trainer
 
 __all__ = [
     "CheckpointError",
+    "Cut",
     "History",
+    "LossScale",
+    "Replicas",
     "Run",
     "StepContext",
     "Supervised",
     "Terms",
+    "TooManyTraces",
     "TrainState",
     "Trainer",
+    "WorkerLost",
     "cast",
     "freeze",
     "hooks",
     "losses",
+    "make_strategy",
     "mean_gradients",
     "metrics",
     "parameter_count",

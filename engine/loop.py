@@ -4,21 +4,24 @@ They are traced without AutoGraph: a model that branches on tensors uses `tf.con
 `__call__`. That keeps tracing quick and errors one line long.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from engine.context import StepContext
+from engine.cut import Cut
 from engine.metrics import Metric
 from engine.names import trainable_variables
 from engine.objective import Terms, call_model
 from engine.precision import cast_floating
+from engine.replicas import Replicas
 from engine.state import TrainState
-from engine.step import masked_weights, step, total_penalty
+from engine.step import step
+from engine.sums import at_least_float32, masked_weights, total_penalty
 
-_SUMS = ("steps", "examples", "loss", "weight", "penalty", "empty_steps")
-_LAST = ("learning_rate", "gradient_norm", "parameter_norm", "update_norm")
+_SUMS = ("steps", "examples", "loss", "weight", "penalty", "empty_steps", "skipped_steps")
+_LAST = ("learning_rate", "loss_scale", "gradient_norm", "parameter_norm", "update_norm")
 
 
 class Columns:
@@ -71,11 +74,11 @@ class Columns:
     def values(self, row: np.ndarray) -> dict[str, float]:
         """What a row of sums means: loss, data_loss and the metrics.
 
-        data_loss = Σwℓ/Σw (0 where nothing weighs); loss adds the mean penalty of a step.
+        data_loss = Σwℓ/Σw (0 where nothing weighs); loss adds the penalty, its mean over the examples.
         """
-        weight, steps = self.get(row, "weight"), self.get(row, "steps")
+        weight, examples = self.get(row, "weight"), self.get(row, "examples")
         data_loss = self.get(row, "loss") / weight if weight else 0.0
-        penalty = self.get(row, "penalty") / steps if steps else 0.0
+        penalty = self.get(row, "penalty") / examples if examples else 0.0
         results = {
             name: metric.result(row[self._at[name]].reshape(metric.shape)) for name, metric in self.metrics.items()
         }
@@ -83,7 +86,7 @@ class Columns:
 
     def last_values(self, row: np.ndarray) -> dict[str, float]:
         """The norms of the last step, where they were asked for."""
-        return {name: self.get(row, name) for name in _LAST[1:]}
+        return {name: self.get(row, name) for name in _LAST[2:]}
 
 
 def training_loop(
@@ -93,34 +96,38 @@ def training_loop(
     columns: Columns,
     stop: tf.Variable,
     *,
+    replicas: Replicas,
+    cut: Cut,
     compute_dtype: tf.DType,
     norms: bool,
     on_trace: Callable[[], None],
 ) -> Callable:
-    """A compiled function `(iterator, count) -> rows [done, columns.width]` that trains up to `count` steps.
+    """A compiled function `(iterator, count) -> (rows [done, columns.width], stopped)`, training up to `count` steps.
 
-    It ends early, between two steps, when `stop` becomes True. `norms` records, for the last step of a call, the
-    norms of gradients, parameters and updates.
+    It ends early, between two steps, when `stop` becomes True on any worker. `norms` records, for the last step of a
+    call, the norms of gradients, parameters and updates.
     """
     variables = trainable_variables(state.model)
     if not variables:
         raise ValueError("nothing to train: every variable of the model is frozen")
     hyper_parameter = getattr(state.optimizer, "value", lambda name: tf.constant(float("nan"), tf.float64))
 
-    def one_step(batch, is_last):
+    def replica_step(own, seed, step_number, is_last, scale, exhausted):
         values = {"learning_rate": hyper_parameter("learning_rate")}
         if norms:
             before = tf.cond(is_last, lambda: _flat(variables), lambda: tf.zeros([0], variables[0].dtype))
-        context = StepContext(state.seed, state.step)
         done = step(
             state.model,
             objective,
             state.optimizer,
-            batch,
+            own.batch,
             variables,
-            context,
+            replicas.context(own, seed, step_number),
             metrics=metrics,
             compute_dtype=compute_dtype,
+            cut=cut,
+            scale=scale,
+            average=state.average,
         )
         if norms:
 
@@ -129,31 +136,61 @@ def training_loop(
                 return tf.stack([tf.linalg.global_norm(done.gradients), tf.norm(after), tf.norm(after - before)])
 
             found = tf.cond(is_last, measure, lambda: tf.zeros([3], variables[0].dtype))
-            values |= dict(zip(_LAST[1:], tf.unstack(found), strict=True))
-        state.step.assign_add(1)
-        empty = tf.equal(done.weight, 0)
-        return columns.row(
+            values |= dict(zip(_LAST[2:], tf.unstack(found), strict=True))
+        if scale is not None:
+            values["loss_scale"] = scale
+        row = columns.row(
             done.metrics,
             steps=1,
             examples=done.examples,
             loss=done.loss,
             weight=done.weight,
             penalty=done.penalty,
-            empty_steps=empty,
+            empty_steps=tf.equal(done.weight, 0),
             **values,
         )
+        if scale is not None:
+            left_out = columns.row({}, steps=1, skipped_steps=1, **values)
+            # A scale that can fall no further is not to blame: then the loss is not finite, and training stops.
+            blamed = columns.row({}, steps=1, loss=math.nan, weight=1, **values)
+            row = tf.where(done.finite, row, tf.where(exhausted, blamed, left_out))
+        return row, done.finite
+
+    def one_step(slices, is_last):
+        scaling = state.loss_scale
+        scale, exhausted = (scaling.scale.read_value(), scaling.exhausted) if scaling else (None, None)
+        arguments = (state.seed.read_value(), state.step.read_value(), is_last, scale, exhausted)
+        row, finite = replicas.run(replica_step, slices, *arguments)[0]
+        if scaling:
+            scaling.update(finite)
+        state.step.assign_add(1)
+        return row
 
     @tf.function(autograph=False)
     def loop(iterator, count):
         on_trace()
         rows = tf.TensorArray(tf.float64, size=count, element_shape=[columns.width])
-        done, rows = tf.while_loop(
-            lambda done, _: tf.logical_and(done < count, tf.logical_not(stop)),
-            lambda done, rows: (done + 1, rows.write(done, one_step(next(iterator), tf.equal(done + 1, count)))),
-            (0, rows),
+
+        def fetch():
+            return replicas.slices(next(iterator), cut.rows)
+
+        def body(done, _, rows, ahead):
+            slices, is_last = ahead or fetch(), tf.equal(done + 1, count)
+            if ahead:
+                # Independent of the step, hence at the same time.
+                ahead = tf.cond(is_last, lambda: slices, fetch)
+            row = one_step(slices, is_last)
+            with tf.control_dependencies([row]):
+                stopped = replicas.agreed(stop)
+            return done + 1, stopped, rows.write(done, row), ahead
+
+        done, stopped, rows, _ = tf.while_loop(
+            lambda done, stopped, *_: tf.logical_and(done < count, tf.logical_not(stopped)),
+            body,
+            (0, replicas.agreed(stop), rows, fetch() if replicas.copies_ahead else []),
             parallel_iterations=1,
         )
-        return rows.stack()[:done]
+        return rows.stack()[:done], stopped
 
     return loop
 
@@ -169,31 +206,36 @@ def evaluation_loop(
     columns: Columns,
     stop: tf.Variable,
     *,
+    replicas: Replicas,
     compute_dtype: tf.DType,
 ) -> Callable:
     """A compiled function `(iterator, count, stoppable) -> (done, sums)` over `count` batches.
 
-    `stop` ends it early if it is stoppable.
+    `stop` ends it early if it is stoppable; where there are several workers it never is.
     """
 
-    def sums_of(batch):
+    def replica_sums(own):
+        batch, context = own.batch, replicas.context(own, 0, 0)
         batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
-        terms = objective(model, batch, False)
-        weights = masked_weights(terms, None)
+        terms = at_least_float32(objective(model, batch, False))
+        weights = masked_weights(terms, context)
+        rows = tf.shape(terms.losses)[0] if context.valid_rows is None else context.valid_rows
         return columns.row(
             {name: metric.sums(terms.labels, terms.outputs, weights) for name, metric in metrics.items()},
-            steps=1,
-            examples=tf.shape(terms.losses)[0],
+            examples=rows,
             loss=tf.reduce_sum(tf.math.multiply_no_nan(terms.losses, weights)),
             weight=tf.reduce_sum(weights),
-            penalty=total_penalty(terms.penalty),
+            penalty=tf.cast(total_penalty(terms.penalty), tf.float64) * tf.cast(rows, tf.float64),
         )
 
     @tf.function(autograph=False)
     def loop(iterator, count, stoppable):
         return tf.while_loop(
             lambda done, _: tf.logical_and(done < count, tf.logical_not(tf.logical_and(stop, stoppable))),
-            lambda done, total: (done + 1, total + sums_of(next(iterator))),
+            lambda done, total: (
+                done + 1,
+                total + tf.add_n(replicas.run(replica_sums, replicas.slices(next(iterator)))),
+            ),
             (0, tf.zeros([columns.width], tf.float64)),
             parallel_iterations=1,
         )

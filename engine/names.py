@@ -55,6 +55,11 @@ def trainable_variables(module: tf.Module) -> list[tf.Variable]:
     return [variable for _, variable, frozen in _walk(module, (), False, set()) if not frozen]
 
 
+def untrained_variables(module: tf.Module) -> list[tf.Variable]:
+    """What a forward pass may change: the variables made with `trainable=False`, such as moving statistics."""
+    return [variable for variable in variable_paths(module).values() if not variable.trainable]
+
+
 def freeze(module: tf.Module, frozen: bool = True) -> None:
     """Freezes (or thaws) a whole subtree, foreign `tf.Module`s included: no gradient, no update.
 

@@ -65,3 +65,29 @@ class Supervised:
                 weights = weights[..., tf.newaxis]
             weights = tf.broadcast_to(weights, tf.shape(losses))
         return Terms(losses, weights, outputs, batch["labels"])
+
+
+def as_objective(objective: Callable | str) -> Callable[..., Terms]:
+    """A per-example loss becomes a `Supervised`: a name, or a function that needs (labels, outputs) and no more."""
+    if isinstance(objective, str):
+        return Supervised(objective)
+    empty = inspect.Parameter.empty
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(objective).parameters.values())
+    needed = [p for p in parameters if p.kind in positional and p.default is empty]
+    return Supervised(objective) if len(needed) == 2 and "training" not in {p.name for p in parameters} else objective
+
+
+def checked_for(objective: Callable[..., Terms], pipeline: Any) -> Callable[..., Terms]:
+    """The objective, refusing at trace time a model with fewer outputs than the data has classes."""
+    classes = getattr(getattr(pipeline, "info", None), "classes", None)
+    if not classes or getattr(objective, "loss", None) is not losses_module.sparse_categorical_crossentropy:
+        return objective
+
+    def checked(model, batch, training):
+        terms = objective(model, batch, training)
+        if terms.outputs.shape[-1] < classes:
+            raise ValueError(f"the model has {terms.outputs.shape[-1]} outputs, but the data has {classes} classes")
+        return terms
+
+    return checked

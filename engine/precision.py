@@ -1,4 +1,8 @@
-"""Precision is the dtype of a model's variables and the dtype that its inputs are cast to: no global policy."""
+"""Precision is the dtype of a model's variables and the dtype that its inputs are cast to: no global policy.
+
+Mixed precision is just that: variables, slots and everything that is summed stay float32, layers compute in their
+input's dtype, and losses read the outputs back in float32.
+"""
 
 import copy
 from typing import NamedTuple
@@ -18,6 +22,8 @@ class Precision(NamedTuple):
 
 PRECISIONS = {
     "float32": Precision("float32", tf.float32, tf.float32),
+    "bfloat16": Precision("bfloat16", tf.float32, tf.bfloat16),
+    "float16": Precision("float16", tf.float32, tf.float16),
     "float64": Precision("float64", tf.float64, tf.float64),
 }
 

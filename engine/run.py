@@ -12,8 +12,11 @@ class Run:
     """A fit under way.
 
     trainer, state: whose; train, validation: the pipelines; epochs, max_steps, evaluate_every: as asked of `fit`.
+    hooks: all of them; active_hooks: those that run on this worker.
     history: grows as it goes; stopped_by: None, or why the fit ends.
     last_norms: gradient_norm, parameter_norm, update_norm of the last step, if a hook asked for norms.
+
+    ValueError: neither `epochs` nor `max_steps`, one that is no count, `evaluate_every` without validation.
 
     Loops end at absolute boundaries, never counted from where a run resumed: each multiple of `steps_per_loop` in
     the epoch, each multiple of `evaluate_every` and of a hook's `every`, the epoch's end, and `max_steps`.
@@ -30,16 +33,29 @@ class Run:
         evaluate_every: int | None,
         hooks: Sequence,
     ):
+        if epochs is None and max_steps is None:
+            raise ValueError("fit needs epochs=… or max_steps=…, or it would never end")
+        for name, value in (("epochs", epochs), ("max_steps", max_steps), ("evaluate_every", evaluate_every)):
+            if value is not None and not is_count(value):
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if evaluate_every and validation is None:
+            raise ValueError("evaluate_every needs validation=…, a pipeline to evaluate on")
         self.trainer, self.state = trainer, trainer.state
         self.train, self.validation = train, validation
         self.epochs, self.max_steps, self.evaluate_every = epochs, max_steps, evaluate_every
         self.hooks = list(hooks)
+        self.active_hooks = [hook for hook in self.hooks if self.chief or not hook.chief_only]
         self.norms = any(hook.norms for hook in self.hooks)
         self.steps_per_epoch = train.steps_per_epoch
         self.history = History()
         self.stopped_by: str | None = None
         self.last_norms: dict[str, float] = {}
         self._step = int(self.state.step)
+
+    @property
+    def chief(self) -> bool:
+        """Whether this is the worker that writes what is written once."""
+        return self.trainer.replicas.chief
 
     @property
     def step(self) -> int:
@@ -132,3 +148,8 @@ class Run:
         """To be called by whoever has set the state from a checkpoint."""
         self._step = int(self.state.step)
         self.history.resumed_from = self._step
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number of at least 1."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1

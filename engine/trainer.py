@@ -1,6 +1,6 @@
 """The outer loop: positions, boundaries, hooks. The inner one is compiled, in `engine.loop`."""
 
-import inspect
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -9,17 +9,20 @@ import absl.logging
 import numpy as np
 import tensorflow as tf
 
-from engine import losses
 from engine import precision as precisions
+from engine.cut import Cut
 from engine.history import History
 from engine.hooks.hook import Hook
 from engine.loop import Columns, evaluation_loop, prediction_step, training_loop
+from engine.loss_scale import LossScale, loss_scale_for
 from engine.metrics import Metric
 from engine.names import trainable_variables, variable_paths
-from engine.objective import Supervised, Terms
-from engine.run import Run
+from engine.objective import Terms, as_objective, checked_for
+from engine.replicas import LOST, Replicas, WorkerLost
+from engine.run import Run, is_count
 from engine.signals import stop_on_signals
 from engine.state import TrainState
+from engine.traces import Traces, specs
 
 
 class Trainer:
@@ -31,9 +34,18 @@ class Trainer:
     optimizer: a `tf.Module` with `init(variables)` and `apply(gradients, variables)`, such as those of `optim`.
     metrics: by name; see `engine.metrics`.
     seed: of every random stream of the run: order, augmentation, dropout.
-    precision: "float32" or "float64": the dtype that inputs are cast to and that the variables must have
-        (`engine.cast(model, "float64")`).
+    strategy: a `tf.distribute.Strategy` in whose scope model and optimizer were made (`MirroredStrategy`,
+        `MultiWorkerMirroredStrategy`), or None. The batch is that of all replicas together.
+    precision: "float32", "float64", "bfloat16" or "float16": the dtype that inputs are cast to. Variables must be
+        float64 for float64 (`engine.cast(model, "float64")`), else float32.
+    jit_compile: forward and backward are compiled by XLA.
+    accumulate_steps: in how many parts a replica computes its slice of a batch, one after the other; one update
+        follows.
     steps_per_loop: how many steps one compiled call runs at most; history and hooks come between calls.
+    average: of the weights, such as `optim.EMA(0.999)`: a `tf.Module` with `init(variables)`, `update()` and
+        `averages` by path. Evaluation, prediction and what `averaged()` holds then use the averages.
+    loss_scaling: "dynamic" or a `LossScale`, "none", or "auto": dynamic for float16 and none otherwise.
+    max_traces: how often the training loop may be traced; one more is `TooManyTraces`. None: it is only reported.
 
     The position in training is part of `trainer.state`: a second `fit` goes on where the first ended.
     """
@@ -46,29 +58,49 @@ class Trainer:
         metrics: Mapping[str, Metric] | None = None,
         *,
         seed: int = 0,
+        strategy: tf.distribute.Strategy | None = None,
         precision: str = "float32",
+        jit_compile: bool = False,
+        accumulate_steps: int = 1,
         steps_per_loop: int = 100,
+        average: Any = None,
+        loss_scaling: str | LossScale = "auto",
+        max_traces: int | None = None,
     ):
         self.precision = precisions.get(precision)
         precisions.check_variables(model, self.precision)
+        loss_scale = loss_scale_for(loss_scaling, self.precision.compute)
+        self.replicas = Replicas(strategy)
+        self.replicas.check(model, "model")
         if not isinstance(optimizer, tf.Module):
             raise TypeError(f"the optimizer must be a tf.Module, or its slots can't be saved; got {optimizer!r}")
-        if not _is_count(steps_per_loop):
-            raise ValueError(f"steps_per_loop must be a whole number of at least 1, got {steps_per_loop!r}")
+        for name, value in (("steps_per_loop", steps_per_loop), ("accumulate_steps", accumulate_steps)):
+            if not is_count(value):
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if not -(2**63) <= seed < 2**63:
             raise ValueError(f"seed must fit 64 bits, got {seed}")
         self.model, self.optimizer, self.metrics = model, optimizer, dict(metrics or {})
-        self.objective = _objective(objective)
+        self.objective = as_objective(objective)
         self.seed, self.steps_per_loop = int(seed), int(steps_per_loop)
-        self.traces = 0
+        self.jit_compile, self.accumulate_steps = bool(jit_compile), int(accumulate_steps)
+        self._traces = Traces(max_traces)
         self._columns = Columns(self.metrics)
-        # Slots for frozen variables too: thawing them later needs nothing new.
-        optimizer.init({path: v for path, v in variable_paths(model).items() if v.trainable})
-        self.state = TrainState(model, optimizer, seed, self._columns.width)
+        paths = variable_paths(model)
+        with self.replicas.scope():
+            # Slots for frozen variables too: thawing them later needs nothing new.
+            optimizer.init({path: v for path, v in paths.items() if v.trainable})
+            if average is not None:
+                average.init(paths)
+        self.replicas.check(optimizer, "optimizer")
+        self.state = TrainState(model, optimizer, seed, self._columns.width, average, loss_scale)
         with tf.device("CPU"):
             self._stop = tf.Variable(False, trainable=False)
-        self._loops: dict[Any, Callable] = {}
         self._steps_per_epoch = 0
+
+    @property
+    def traces(self) -> int:
+        """How often the training loop was traced."""
+        return self._traces.count
 
     def fit(
         self,
@@ -93,11 +125,18 @@ class Trainer:
         started = time.perf_counter()
         traces = self.traces
         self._stop.assign(False)
+        parts = self.replicas.count * self.accumulate_steps
+        if train.batch_size < parts:
+            absl.logging.warning(
+                "a batch of %d is cut into %d slices (replicas × accumulate_steps): some stay empty",
+                train.batch_size,
+                parts,
+            )
         with stop_on_signals(self._stop) as caught:
             try:
                 self._begin(run)
                 self._run(run, started)
-                if self._stop:
+                if self._stopping():
                     run.stop("signal")
                     run.history.signal = caught[0] if caught else None
                 sums = self.state.epoch_sums.numpy()
@@ -105,10 +144,14 @@ class Trainer:
                 run.history.stopped_by = run.stopped_by
                 run.history.wall_s = time.perf_counter() - started
                 run.history.traces = self.traces - traces
-                for hook in run.hooks:
+                for hook in run.active_hooks:
                     hook.on_fit_end(run)
+            except LOST as error:
+                if self.replicas.workers == 1:
+                    raise
+                raise WorkerLost(run.step) from error
             finally:
-                for hook in run.hooks:
+                for hook in run.active_hooks:
                     hook.close()
         return run.history
 
@@ -121,18 +164,25 @@ class Trainer:
 
     def predict(self, pipeline: Any) -> Any:
         """The model's outputs for every example in source order: an array [examples, …], or a nest of arrays."""
-        predict = self._cached(("predict",), lambda: prediction_step(self.model, compute_dtype=self.precision.compute))
-        batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
+        predict = self._traces.get(
+            "predict", {}, lambda: prediction_step(self.model, compute_dtype=self.precision.compute)
+        )
+        with self.averaged():
+            batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
         return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
+    def averaged(self) -> contextlib.AbstractContextManager:
+        """Within it the model's variables hold their averages, if there is an `average`; afterwards their own values.
+
+        What is saved within (`engine.save_weights`) is what was evaluated.
+        """
+        return self.state.averaged()
+
+    def _stopping(self) -> bool:
+        """Whether a signal asked any worker to stop."""
+        return self.replicas.any(bool(self._stop))
+
     def _prepare(self, train, epochs, max_steps, validation, evaluate_every, hooks) -> Run:
-        if epochs is None and max_steps is None:
-            raise ValueError("fit needs epochs=… or max_steps=…, or it would never end")
-        for name, value in (("epochs", epochs), ("max_steps", max_steps), ("evaluate_every", evaluate_every)):
-            if value is not None and not _is_count(value):
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if evaluate_every and validation is None:
-            raise ValueError("evaluate_every needs validation=…, a pipeline to evaluate on")
         # What saves the state comes last, when every other hook has done its part.
         hooks = sorted(hooks, key=lambda hook: hook.saves)
         names = [hook.name for hook in hooks]
@@ -156,29 +206,30 @@ class Trainer:
             hook.bind(run)
             if isinstance(hook, tf.Module):
                 self.state.hooks[hook.name] = hook
-        for hook in run.hooks:
+        for hook in run.active_hooks:
             hook.restore(run)
         self._steps_per_epoch = run.steps_per_epoch
-        for hook in run.hooks:
+        for hook in run.active_hooks:
             hook.on_fit_begin(run)
 
     def _run(self, run: Run, started: float) -> None:
         iterator, examples, seconds = None, 0, 0.0
-        while not (run.stopped_by or self._stop):
+        while not (run.stopped_by or self._stopping()):
             if run.pending and not self._boundary(run):
                 break
             run.check_finished()
-            if run.stopped_by or self._stop:
+            if run.stopped_by or self._stopping():
                 break
             if iterator is None:
-                iterator = iter(run.train.training(self.seed, run.epoch, run.index))
+                shard = self.replicas.shard()
+                iterator = iter(run.train.training(self.seed, run.epoch, run.index, **shard))
             traces = self.traces
             loop = self._training_loop(run, iterator.element_spec)
             fresh = loop.experimental_get_tracing_count() == 0
             begun = time.perf_counter()
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
             count = 1 if fresh else run.next_boundary() - run.step
-            rows = loop(iterator, tf.constant(count)).numpy()
+            rows = self._call(loop, iterator, count)
             now = time.perf_counter()
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
@@ -187,6 +238,14 @@ class Trainer:
                 seconds += now - begun
                 run.history.examples_per_second = examples / seconds
             self._advance(run, rows)
+
+    def _call(self, loop: Callable, iterator: Any, count: int) -> np.ndarray:
+        try:
+            return loop(iterator, tf.constant(count))[0].numpy()
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if not self.jit_compile or "compil" not in error.message:
+                raise
+            raise ValueError(f"jit_compile: XLA can't compile this step, train without it: {error.message}") from error
 
     def _advance(self, run: Run, rows: np.ndarray) -> None:
         """Counts the steps of `rows` into the state and the history."""
@@ -202,13 +261,13 @@ class Trainer:
                 absl.logging.error("the loss of step %d is %s: training stops", first + position, values["loss"])
                 run.stop("non_finite")
                 break
-        for hook in run.hooks:
+        for hook in run.active_hooks:
             hook.on_steps(run, first, steps)
 
     def _boundary(self, run: Run) -> bool:
         """All that is due where a loop ends. False if a signal came first; then all of it is still to be done."""
         evaluation = self._evaluate(run.validation, stoppable=True) if run.evaluates_here else None
-        if self._stop:
+        if self._stopping():
             return False
         sums = self.state.loop_sums.numpy()
         position = {"step": run.step, "epoch": run.current_epoch}
@@ -220,98 +279,76 @@ class Trainer:
             **self._columns.values(sums),
             "empty_steps": int(self._columns.get(sums, "empty_steps")),
         }
+        if self.state.loss_scale is not None:
+            record["skipped_steps"] = int(self._columns.get(sums, "skipped_steps"))
+            record["loss_scale"] = self._columns.get(sums, "loss_scale")
         run.history.records.append(record)
         run.last_norms = self._columns.last_values(sums) if run.norms else {}
-        for hook in run.hooks:
+        for hook in run.active_hooks:
             hook.on_loop_end(run, record)
         if evaluation is not None:
             record = {"split": "validation", **position, **self._columns.values(evaluation)}
             run.history.records.append(record)
-            for hook in run.hooks:
+            for hook in run.active_hooks:
                 hook.on_evaluate_end(run, record)
         if run.epoch_ended:
             record = {"split": "train", **position, **self._columns.values(self.state.epoch_sums.numpy())}
-            for hook in run.hooks:
+            for hook in run.active_hooks:
                 hook.on_epoch_end(run, record)
         run.check_finished()
         run.boundary_done()
-        for hook in run.hooks:
+        for hook in run.active_hooks:
             hook.on_boundary(run)
         return True
 
     def _evaluate(self, pipeline: Any, *, stoppable: bool) -> np.ndarray:
-        dataset = pipeline.evaluation()
-        loop = self._cached(
-            ("evaluate", _signature(dataset.element_spec)),
+        dataset = pipeline.evaluation(**self.replicas.shard())
+        loop = self._traces.get(
+            "evaluation",
+            specs(dataset.element_spec),
             lambda: evaluation_loop(
                 self.model,
                 self.objective,
                 self.metrics,
                 self._columns,
                 self._stop,
+                replicas=self.replicas,
                 compute_dtype=self.precision.compute,
             ),
         )
         batches = int(dataset.cardinality())
         if batches < 1:
             raise ValueError("the number of batches of pipeline.evaluation() must be known, finite and at least 1")
-        return loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
+        # Workers sum up apart, and speak once at the end.
+        stoppable = stoppable and self.replicas.workers == 1
+        with self.averaged():
+            sums = loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
+        return self.replicas.worker_sum(sums)
 
     def _training_loop(self, run: Run, spec: Any) -> Callable:
-        trained = tuple(id(variable) for variable in trainable_variables(self.model))
-
-        def count():
-            self.traces += 1
-
-        return self._cached(
-            ("train", trained, _signature(spec), run.norms),
+        trained = {id(variable) for variable in trainable_variables(self.model)}
+        frozen = [path for path, v in variable_paths(self.model).items() if v.trainable and id(v) not in trained]
+        largest = self.replicas.largest_slice(run.train.batch_size) if self.jit_compile else None
+        cut = Cut(self.accumulate_steps, self.jit_compile, largest)
+        facts = {
+            **specs(spec),
+            "frozen variables": ", ".join(frozen) or "none",
+            "norms": run.norms,
+            "rows of a slice": largest,
+        }
+        return self._traces.get(
+            "training",
+            facts,
             lambda: training_loop(
                 self.state,
-                _checked(self.objective, run.train),
+                checked_for(self.objective, run.train),
                 self.metrics,
                 self._columns,
                 self._stop,
+                replicas=self.replicas,
+                cut=cut,
                 compute_dtype=self.precision.compute,
                 norms=run.norms,
-                on_trace=count,
+                on_trace=self._traces.traced,
             ),
         )
-
-    def _cached(self, key: Any, make: Callable[[], Callable]) -> Callable:
-        if key not in self._loops:
-            self._loops[key] = make()
-        return self._loops[key]
-
-
-def _signature(spec: Any) -> tuple:
-    return tuple(str(leaf) for leaf in tf.nest.flatten(spec, expand_composites=False))
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
-
-
-def _objective(objective: Callable | str) -> Callable[..., Terms]:
-    """A per-example loss becomes a `Supervised`: a name, or a function that needs (labels, outputs) and no more."""
-    if isinstance(objective, str):
-        return Supervised(objective)
-    empty = inspect.Parameter.empty
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = list(inspect.signature(objective).parameters.values())
-    needed = [p for p in parameters if p.kind in positional and p.default is empty]
-    return Supervised(objective) if len(needed) == 2 and "training" not in {p.name for p in parameters} else objective
-
-
-def _checked(objective: Callable[..., Terms], pipeline: Any) -> Callable[..., Terms]:
-    """The objective, refusing at trace time a model with fewer outputs than the data has classes."""
-    classes = getattr(getattr(pipeline, "info", None), "classes", None)
-    if not classes or getattr(objective, "loss", None) is not losses.sparse_categorical_crossentropy:
-        return objective
-
-    def checked(model, batch, training):
-        terms = objective(model, batch, training)
-        if terms.outputs.shape[-1] < classes:
-            raise ValueError(f"the model has {terms.outputs.shape[-1]} outputs, but the data has {classes} classes")
-        return terms
-
-    return checked

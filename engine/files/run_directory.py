@@ -12,14 +12,16 @@ FINAL = ("epochs", "max_steps", "early_stopping")
 class RunDirectory:
     """Where a run writes: `flags.cfg`, `history.jsonl`, `checkpoints/`, `tensorboard/`, `result.json`.
 
-    Makes the folder. OSError names it if that, or writing in it, is not possible.
+    The folder is made by the first thing that is written. OSError names it if that will not be possible.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        there = self.path
+        while not there.exists() and there != there.parent:
+            there = there.parent
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.path).close()
+            tempfile.TemporaryFile(dir=there).close()
         except OSError as error:
             raise OSError(f"the run directory {self.path} can't be written: {error.strerror}") from None
         self.checkpoints = self.path / "checkpoints"
@@ -65,6 +67,7 @@ class RunDirectory:
         (self.path / "result.json").unlink(missing_ok=True)
 
     def _write(self, name: str, text: str) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
         aside = self.path / f".{name}"
         aside.write_text(text)
         aside.replace(self.path / name)

@@ -1,6 +1,8 @@
 """Saves the run's state, and takes it up again."""
 
+import contextlib
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,26 @@ class Checkpoint(Hook):
         self._saved = None
 
     def restore(self, run: Any) -> None:
-        """Sets the state from the newest whole checkpoint, if there is one."""
-        folder = checkpoints.latest(self.directory)
-        if folder is None:
-            return
+        """Sets the state from the newest whole checkpoint, if there is one; all workers from the chief's, or none."""
+        replicas, newest, failed = run.trainer.replicas, 0, None
+        try:
+            folder = checkpoints.latest(self.directory) if replicas.chief else None
+            newest = int(folder.name.rpartition("-")[2]) + 1 if folder else 0
+        except checkpoints.CheckpointError as error:
+            failed = error
+        newest = int(replicas.worker_sum(newest))
+        try:
+            if newest and not failed:
+                self._restore(run, self._folder(newest - 1))
+        except checkpoints.CheckpointError as error:
+            failed = error
+        if replicas.any(failed is not None):
+            raise failed or checkpoints.CheckpointError("another worker could not restore the run, see there")
+
+    def _folder(self, step: int) -> Path:
+        return self.directory / f"step-{step:08d}"
+
+    def _restore(self, run: Any, folder: Path) -> None:
         saved = checkpoints.manifest(folder)["run"]
         differing = [
             f"{name} was {saved.get(name)!r}, is {value!r}"
@@ -83,9 +101,14 @@ class Checkpoint(Hook):
                 absl.logging.error("variable %s is not finite after step %d: training stops, unsaved", path, run.step)
                 run.stop("non_finite")
                 return
-        folder = self.directory / f"step-{run.step:08d}"
-        checkpoints.save(folder, run.state.variables_by_path(), step=run.step, run=_identity(run))
-        checkpoints.keep_last(self.directory, self.keep)
+        with contextlib.ExitStack() as stack:
+            folder = self._folder(run.step)
+            if not run.chief:
+                # TensorFlow wants every worker to save, since some kinds of variables are gathered for that.
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / folder.name
+            checkpoints.save(folder, run.state.variables_by_path(), step=run.step, run=_identity(run))
+        if run.chief:
+            checkpoints.keep_last(self.directory, self.keep)
         self._saved = run.step
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import tensorflow as tf
 
 from engine.hooks.hook import Hook
-from engine.names import variable_paths
 
 
 class EarlyStopping(Hook):
@@ -16,7 +15,8 @@ class EarlyStopping(Hook):
         values (means over the epoch) after each epoch.
     mode: "min", "max", or "auto": max for accuracies, min for all else.
     patience: looks without improvement after which the fit ends; 0 and 1 both end at the first.
-    restore_best: put the best weights back when the fit is over (not when a signal interrupted it).
+    restore_best: put the best weights back when the fit is over (not when a signal interrupted it), and with them
+        their averages, if there are any.
 
     The best value, its weights and the count are part of the run's state: a resumed run forgets nothing. A new
     `fit` that resumes nothing begins to look anew.
@@ -58,7 +58,7 @@ class EarlyStopping(Hook):
         self.best = tf.Variable(-float("inf"), dtype=tf.float64, trainable=False)
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.waited = tf.Variable(0, dtype=tf.int64, trainable=False)
-        weights = variable_paths(run.trainer.model) if self.restore_best else {}
+        weights = run.state.weights() if self.restore_best else {}
         self.best_weights = {path: tf.Variable(variable, trainable=False) for path, variable in weights.items()}
 
     def on_fit_begin(self, run: Any) -> None:
@@ -89,7 +89,7 @@ class EarlyStopping(Hook):
             self.best.assign(value)
             self.best_step.assign(record["step"])
             self.waited.assign(0)
-            self._copy(variable_paths(run.trainer.model), self.best_weights)
+            self._copy(run.state.weights(), self.best_weights)
             return
         self.waited.assign_add(1)
         if self.waited >= self.patience:
@@ -98,7 +98,7 @@ class EarlyStopping(Hook):
     def on_fit_end(self, run: Any) -> None:
         """Puts the best weights back, if that was asked for and there are any."""
         if run.stopped_by in ("epochs", "max_steps", "early_stopping") and self.best_step > 0:
-            self._copy(self.best_weights, variable_paths(run.trainer.model))
+            self._copy(self.best_weights, run.state.weights())
 
     def _copy(self, source: dict, target: dict) -> None:
         for path in self.best_weights:

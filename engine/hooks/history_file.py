@@ -18,6 +18,8 @@ class HistoryFile(Hook):
     Numbers that are not finite are written as null.
     """
 
+    chief_only = True
+
     def __init__(self, path: str | Path, *, log_every_step: bool = False, name: str = "history_file"):
         super().__init__(name)
         self.path, self.log_every_step = Path(path), log_every_step

@@ -12,6 +12,8 @@ class Hook(tf.Module):
     every: a number of steps at whose multiples loops have to end, or None.
     norms: whether the hook wants `run.last_norms`, which cost one pass over the parameters a loop.
     saves: whether the hook saves the state; such hooks come after all others.
+    chief_only: of several workers only the chief runs it, as something is written once; the others make its
+        variables and leave it at that.
 
     At a boundary the order is: `on_loop_end`, `on_evaluate_end` (where validation is due), `on_epoch_end`
     (where an epoch ended), then `on_boundary`, when everything of this step is done and the state is whole.
@@ -20,6 +22,7 @@ class Hook(tf.Module):
     every: int | None = None
     norms = False
     saves = False
+    chief_only = False
 
     def __init__(self, name: str):
         super().__init__(name=name)

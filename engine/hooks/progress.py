@@ -11,6 +11,8 @@ from engine.hooks.hook import Hook
 class Progress(Hook):
     """A bar with epoch, step, loss, metrics, examples/s and time left; nothing at all where stderr is no terminal."""
 
+    chief_only = True
+
     def __init__(self, name: str = "progress"):
         super().__init__(name)
         self._bar = None
@@ -42,6 +44,8 @@ class Progress(Hook):
 
 class EpochLines(Hook):
     """One line on stdout for each epoch: its training values and, where there are any, the newest validation values."""
+
+    chief_only = True
 
     def __init__(self, name: str = "epoch_lines"):
         super().__init__(name)

@@ -16,6 +16,7 @@ class TensorBoard(Hook):
     """
 
     norms = True
+    chief_only = True
 
     def __init__(self, directory: str | Path, name: str = "tensorboard"):
         super().__init__(name)
