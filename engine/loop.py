@@ -48,12 +48,14 @@ class Columns:
 
     def row(self, metrics: Mapping[str, tf.Tensor], **values) -> tf.Tensor:
         """The row [width] of one step or batch; what is not given is 0."""
-        zero = tf.zeros([1], tf.float64)
         values = {**values, **metrics}
-        return tf.concat(
-            [tf.reshape(tf.cast(values[name], tf.float64), [-1]) if name in values else zero for name in self._at],
-            axis=0,
-        )
+        parts = [
+            tf.reshape(tf.cast(values[name], tf.float64), [-1])
+            if name in values
+            else tf.zeros([at.stop - at.start], tf.float64)
+            for name, at in self._at.items()
+        ]
+        return tf.concat(parts, axis=0)
 
     def add(self, sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """`sums` after the steps of `rows`: sums added up, last values replaced.

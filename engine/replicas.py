@@ -77,6 +77,11 @@ class Replicas:
         """Where variables of all replicas are made."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
+    def check_outside(self, what: str) -> None:
+        """Refuses to go on within a strategy's scope, where counters would become variables of all replicas."""
+        if tf.distribute.has_strategy():
+            raise ValueError(f"{what} belongs outside the strategy's scope, where only model and optimizer are made")
+
     def check(self, module: tf.Module, what: str) -> None:
         """Refuses variables that were not made in the strategy's scope: each replica would update the one copy."""
         for path, variable in variable_paths(module).items():

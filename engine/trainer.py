@@ -71,7 +71,10 @@ class Trainer:
         precisions.check_variables(model, self.precision)
         loss_scale = loss_scale_for(loss_scaling, self.precision.compute)
         self.replicas = Replicas(strategy)
+        self.replicas.check_outside("the Trainer")
         self.replicas.check(model, "model")
+        if self.precision.compute == tf.float16 and not self.replicas.copies_ahead:
+            absl.logging.warning("float16 is slow on a processor, and narrow: bfloat16 is made for it")
         if not isinstance(optimizer, tf.Module):
             raise TypeError(f"the optimizer must be a tf.Module, or its slots can't be saved; got {optimizer!r}")
         for name, value in (("steps_per_loop", steps_per_loop), ("accumulate_steps", accumulate_steps)):
@@ -121,6 +124,7 @@ class Trainer:
         SIGINT and SIGTERM end the fit at the next step, `history.stopped_by == "signal"`; a second one kills.
         A loss that is not finite ends it too: `"non_finite"`.
         """
+        self.replicas.check_outside("fit")
         run = self._prepare(train, epochs, max_steps, validation, evaluate_every, hooks)
         started = time.perf_counter()
         traces = self.traces

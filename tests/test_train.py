@@ -235,7 +235,7 @@ def test_a_run_that_ends_in_numbers_that_are_not_finite_says_so_again(command):
     assert command(*arguments)[0] == 1
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
 def test_the_convnet_runs_in_every_precision_with_a_line_for_each_step(command, tmp_path, precision):
     code, *_ = command(
         "--model=convnet", "--filters=2,4", "--units=8", "--batch_norm", f"--precision={precision}",
@@ -289,7 +289,13 @@ def test_the_full_set_is_read_from_idx_files(command, tmp_path):
         (["--learning_rate=nan"], "--learning_rate must be a finite number above 0, got nan"),
         (["--optimizer=adan"], "<sgd|adam|adamw>"),
         (["--dataset=mnits"], "fashion_mnist_mini"),
-        (["--precision=float8"], "<float32|float64>"),
+        (["--precision=float8"], "<float32|float64|bfloat16|float16>"),
+        (["--strategy=tpu"], "<auto|one_device|mirrored|multi_worker>"),
+        (["--strategy=one_device", "--num_replicas=2"], "one_device has one replica"),
+        (["--strategy=multi_worker"], "needs TF_CONFIG"),
+        (["--num_replicas=9"], "9 replicas need 9 logical devices"),
+        (["--clip_norm=0"], "--clip_norm must be a finite number above 0"),
+        (["--average=ema", "--average_decay=1"], "average_decay"),
         (["--augment=flip"], "augmentations are flip_left_right, random_crop"),
         (["--epoch=3"], "Unknown command line flag 'epoch'. Did you mean: epochs"),
         (["--epochs=0"], "epochs"),
@@ -312,7 +318,7 @@ def test_what_is_wrong_is_named_in_one_line_before_anything_trains(command, tmp_
     assert code != 0
     assert re.search(message, err), err
     assert len(err.strip().splitlines()) <= 2
-    assert not (tmp_path / "run" / "history.jsonl").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -338,3 +344,35 @@ def test_resuming_with_other_flags_names_what_differs(command):
     assert code == 2
     assert "--learning_rate=0.001 is now --learning_rate=0.5; --seed=0 is now --seed=1" in err
     assert "keep" not in err
+
+
+def test_a_run_may_go_on_with_another_number_of_replicas_and_parts(command, tmp_path):
+    """float64, where rounding is all that tells the runs apart."""
+    options = ["--precision=float64", "--dropout=0.3", "--augment=random_crop", "--log_every_step", "--decay_steps=44"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert command(*SMALL, *options, "--epochs=4", "--run_dir=whole")[0] == 0
+    assert command(*SMALL, *options, "--epochs=2", "--run_dir=cut", "--num_replicas=3")[0] == 0
+    assert command(*SMALL, *options, "--epochs=4", "--run_dir=cut", "--accumulate_steps=3")[0] == 0
+    losses = [
+        [json.loads(line)["loss"] for line in (run / "history.jsonl").read_text().splitlines()] for run in (whole, cut)
+    ]
+    assert len(losses[0]) == 48
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-10)
+    assert result(cut)["resumed_from"] == 22
+
+
+def test_clipping_average_precision_and_xla_by_flags(command, tmp_path):
+    """The model that is saved holds the averages; the hash is of the weights themselves."""
+    run_dir = tmp_path / "run"
+    options = ["--clip_global_norm=1", "--average=ema", "--average_decay=0.9", "--precision=bfloat16"]
+    options += ["--loss_scaling=dynamic", "--jit_compile", "--max_traces=1", "--epochs=1"]
+    assert command(*SMALL, *options, "--run_dir=run")[0] == 0
+    train_lines = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
+    assert (train_lines[0]["skipped_steps"], train_lines[0]["loss_scale"]) == (0, 2.0**15)
+    saved = engine.files.checkpoints.saved_variables(run_dir / "checkpoints" / "step-00000011")
+    assert {"optimizer.rule.step", "average.updates", "loss_scale.scale"} <= set(saved)
+    model = train.make_model(train.make_pipelines()[0].info)
+    engine.restore(model, run_dir / "checkpoints" / "model")
+    averaged = engine.weights_sha256(model)
+    engine.restore(model, run_dir / "checkpoints" / "step-00000011")
+    assert engine.weights_sha256(model) == result(run_dir)["weights_sha256"] != averaged
