@@ -149,13 +149,16 @@ def training_loop(
             weight=done.weight,
             penalty=done.penalty,
             empty_steps=tf.equal(done.weight, 0),
+            skipped_steps=tf.logical_not(done.finite),
             **values,
         )
         if scale is not None:
+            # The loss of a skipped step is as good as any, unless it was what overflowed.
             left_out = columns.row({}, steps=1, skipped_steps=1, **values)
+            row = tf.where(tf.math.is_finite(done.loss), row, left_out)
             # A scale that can fall no further is not to blame: then the loss is not finite, and training stops.
             blamed = columns.row({}, steps=1, loss=math.nan, weight=1, **values)
-            row = tf.where(done.finite, row, tf.where(exhausted, blamed, left_out))
+            row = tf.where(tf.logical_or(done.finite, tf.logical_not(exhausted)), row, blamed)
         return row, done.finite
 
     def one_step(slices, is_last):

@@ -8,10 +8,12 @@ import tensorflow as tf
 class LossScale(tf.Module):
     """A factor on the loss in the backward pass that finds its own size.
 
-    Gradients of float16 activations vanish below 6e-8. They are computed of scale·loss, and divided by the scale in
-    float32. After `growth_interval` updates in a row whose gradients were finite, scale ← min(scale·factor, ceiling);
-    after one that was not, scale ← max(scale/factor, floor), and that update is left out: no weight, slot, average,
-    moving statistic or schedule moves, only the position in the data.
+    Gradients of float16 activations vanish below 6e-8. They are computed of scale·Σwℓ (a sum over the slice, not a
+    mean), and divided by the scale in float32. After `growth_interval` updates in a row whose gradients were finite,
+    scale ← min(scale·factor, ceiling); after one that was not, scale ← max(scale/factor, floor), and that update is left
+    out: no weight, slot, average, moving statistic or schedule moves, only the position in the data. The history
+    counts `skipped_steps`, and its `loss_scale` is the one that the last step was computed with. What float16
+    can't hold depends on how the batch is cut; in the other precisions nothing does.
 
     Both bounds and the initial value are above 0; powers of two scale without rounding.
     Source: Micikevicius et al. 2018, "Mixed precision training" (arXiv 1710.03740), section 3.2.

@@ -44,8 +44,8 @@ def _divided(gradient: tf.Tensor | tf.IndexedSlices, total: tf.Tensor, scale: tf
 class StepValues(NamedTuple):
     """What a step says of itself. loss and weight are sums over the batch, as are the metrics.
 
-    penalty: times the examples; gradients: those of the update, divided, by variable; finite: whether they are (True
-    where nobody asked).
+    penalty: times the examples, 0 where nothing weighs; gradients: those of the update, divided, by variable;
+    finite: whether they are (True where nobody asked).
     """
 
     loss: tf.Tensor
@@ -110,7 +110,8 @@ def step(
     tf.cond(tf.logical_and(sums.weight > 0, finite), update, skip)
     for reference, before in moving.items():
         reference.deref().assign(tf.where(finite, reference.deref(), before))
-    return StepValues(sums.loss, sums.weight, sums.examples, sums.penalty, gradients, sums.metrics, finite)
+    penalty = tf.where(sums.weight > 0, sums.penalty, tf.zeros_like(sums.penalty))
+    return StepValues(sums.loss, sums.weight, sums.examples, penalty, gradients, sums.metrics, finite)
 
 
 def all_finite(gradients: Sequence) -> tf.Tensor:

@@ -48,14 +48,14 @@ def slice_sums(
         loss = tf.reduce_sum(tf.math.multiply_no_nan(terms.losses, weights))
         penalty = total_penalty(terms.penalty)
     seed = None if scale is None else tf.cast(scale, loss.dtype)
-    gradients = tape.gradient(loss, variables, seed)
+    gradients = _shaped(tape.gradient(loss, variables, seed), variables)
     rows = tf.shape(terms.losses, tf.int64)[0] if context.valid_rows is None else tf.cast(context.valid_rows, tf.int64)
     penalty_gradients = [None] * len(variables)
     if tf.is_tensor(penalty):
         # A second backward pass, but only for those who have a penalty; one over weights touches nothing else.
         share = tf.cast(rows, penalty.dtype)
         seed = share if scale is None else share * tf.cast(scale, penalty.dtype)
-        penalty_gradients = tape.gradient(penalty, variables, seed)
+        penalty_gradients = _shaped(tape.gradient(penalty, variables, seed), variables)
     return SliceSums(
         loss,
         tf.reduce_sum(weights),
@@ -65,6 +65,18 @@ def slice_sums(
         penalty_gradients,
         {name: metric.sums(terms.labels, terms.outputs, weights) for name, metric in (metrics or {}).items()},
     )
+
+
+def _shaped(gradients: list, variables: Sequence[tf.Variable]) -> list:
+    """Dense gradients with the static shape of their variable, which some operations lose (a matmul of rank 3)."""
+    return [
+        gradient if gradient is None or _sparse(gradient) else tf.ensure_shape(gradient, variable.shape)
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
+
+
+def _sparse(gradient: Any) -> bool:
+    return isinstance(gradient, tf.IndexedSlices)
 
 
 def at_least_float32(terms: Terms) -> Terms:
@@ -114,7 +126,7 @@ def added(sums: SliceSums, more: SliceSums) -> SliceSums:
 def _added(gradient, more):
     if gradient is None:
         return None
-    if isinstance(gradient, tf.IndexedSlices):
+    if _sparse(gradient):
         values = tf.concat([gradient.values, more.values], 0)
         return tf.IndexedSlices(values, tf.concat([gradient.indices, more.indices], 0), gradient.dense_shape)
     return gradient + more
@@ -137,8 +149,8 @@ def all_reduced(sums: SliceSums, context: StepContext) -> SliceSums:
 
 
 def _all_reduced(gradients: list, context: StepContext) -> list:
-    result = [context.all_reduce(g) if isinstance(g, tf.IndexedSlices) else g for g in gradients]
-    dense = [n for n, g in enumerate(gradients) if tf.is_tensor(g) and not isinstance(g, tf.IndexedSlices)]
+    result = [context.all_reduce(g) if _sparse(g) else g for g in gradients]
+    dense = [n for n, g in enumerate(gradients) if g is not None and not _sparse(g)]
     for dtype in dict.fromkeys(gradients[n].dtype for n in dense):
         same = [n for n in dense if gradients[n].dtype == dtype]
         flat = context.all_reduce(tf.concat([tf.reshape(gradients[n], [-1]) for n in same], 0))
