@@ -10,8 +10,8 @@ class LossScale(tf.Module):
 
     Gradients of float16 activations vanish below 6e-8. They are computed of scale·Σwℓ (a sum over the slice, not a
     mean), and divided by the scale in float32. After `growth_interval` updates in a row whose gradients were finite,
-    scale ← min(scale·factor, ceiling); after one that was not, scale ← max(scale/factor, floor), and that update is left
-    out: no weight, slot, average, moving statistic or schedule moves, only the position in the data. The history
+    scale ← min(scale·factor, ceiling); after one that was not, scale ← max(scale/factor, floor), and that update is
+    left out: no weight, slot, average, moving statistic or schedule moves, only the position in the data. The history
     counts `skipped_steps`, and its `loss_scale` is the one that the last step was computed with. What float16
     can't hold depends on how the batch is cut; in the other precisions nothing does.
 
