@@ -134,6 +134,8 @@ MAY_CHANGE = frozenset(
     + ["early_stopping", "monitor", "patience", "min_delta", "restore_best"]
     + ["checkpoint_every", "keep", "log_every_step", "tensorboard", "drop_hooks"]
 )
+# What workers of one run may have each for itself.
+OF_ONE_WORKER = ("data_dir", "worker_timeout_s")
 # A finished run goes on only if one of these differs.
 PROLONGS = ("epochs", "max_steps", "early_stopping", "monitor", "patience", "min_delta", "restore_best")
 
@@ -261,6 +263,8 @@ def train(strategy: tf.distribute.Strategy | None) -> int:
         lines["decay_steps"] = before["decay_steps"]
         FLAGS.decay_steps = int(before["decay_steps"].partition("=")[2])
     directory.check_flags(lines, MAY_CHANGE)
+    if not replicas.agreed_on([line for name, line in sorted(lines.items()) if name not in OF_ONE_WORKER]):
+        raise ValueError("the workers were started with different flags: start all of them with the same")
     result = directory.result()
     if result and result["stopped_by"] in run_directory.FINAL:
         shorter = result["stopped_by"] == "epochs" and FLAGS.epochs <= result["epochs"]
@@ -382,6 +386,7 @@ def main(argv: list[str]) -> None:
     """Runs, and turns what a user can mend into one line."""
     # TensorFlow reports each checkpoint's sharding at INFO, which absl's app shows.
     logging.set_verbosity(logging.WARNING)
+    strategy = None
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: every setting is a --flag=value")
@@ -395,6 +400,11 @@ def main(argv: list[str]) -> None:
     except engine.WorkerLost as error:
         print(f"train.py: {error}", file=sys.stderr, flush=True)
         # What TensorFlow does at an orderly exit waits for the worker that is gone.
+        os._exit(1)
+    except engine.replicas.LOST:
+        if engine.Replicas(strategy).workers == 1:
+            raise
+        print("train.py: a worker was lost outside training: start all of them again", file=sys.stderr, flush=True)
         os._exit(1)
     except KeyboardInterrupt:
         print("train.py: interrupted outside training; start it again to go on", file=sys.stderr)

@@ -69,12 +69,30 @@ def _resolver() -> tf.distribute.cluster_resolver.ClusterResolver | None:
     if os.environ.get("TF_CONFIG", "").strip():
         cluster = check_tf_config(os.environ["TF_CONFIG"])
         return tf.distribute.cluster_resolver.TFConfigClusterResolver() if cluster else None
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
-        # It knows which task it is only when it has been asked for the cluster.
-        resolver.cluster_spec()
-        return resolver
-    return None
+    return None if os.environ.get("SLURM_STEP_NUM_TASKS", "1") == "1" else _slurm_resolver()
+
+
+def _slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
+    """The cluster of a step of Slurm, one worker a task, each with the GPUs that Slurm shows it.
+
+    TensorFlow's resolver reads Slurm's lists. It is told of GPUs enough, or it would count them with nvidia-smi, fail
+    where there are none, and number those anew that Slurm gave. Its order of nodes is not Slurm's (n10 comes before
+    n9), so that a task's place is that of its address, and not its number.
+    """
+    try:
+        host, local = os.environ["SLURMD_NODENAME"], int(os.environ["SLURM_LOCALID"])
+        # Two jobs on one node should not meet.
+        first_port = 20_000 + int(os.environ["SLURM_JOB_ID"]) % 10_000
+        enough = {"gpus_per_node": 2**16, "gpus_per_task": 1, "auto_set_gpu": False}
+        listed = tf.distribute.cluster_resolver.SlurmClusterResolver(port_base=first_port, **enough)
+        cluster = listed.cluster_spec()
+        place = cluster.job_tasks("worker").index(f"{host}:{first_port + local}")
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(f"Slurm's step can't be understood: {error}") from None
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        cluster, task_type="worker", task_id=place, num_accelerators={"GPU": gpus}, rpc_layer="grpc"
+    )
 
 
 def check_tf_config(text: str) -> list[str]:
@@ -88,7 +106,7 @@ def check_tf_config(text: str) -> list[str]:
     """
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"TF_CONFIG is no JSON: {error}") from None
     cluster = config.get("cluster") if isinstance(config, Mapping) else None
     if cluster is None and isinstance(config, Mapping):
@@ -106,9 +124,9 @@ def check_tf_config(text: str) -> list[str]:
         raise ValueError(f"TF_CONFIG: each task needs an address of its own, and at most one is chief; got {every}")
     task = config.get("task")
     kind, index = (task.get("type"), task.get("index")) if isinstance(task, Mapping) else (None, None)
-    if kind not in cluster:
+    if not isinstance(kind, str) or kind not in cluster:
         raise ValueError(f"TF_CONFIG: the task's type must be one of {', '.join(cluster)}, got {kind!r}")
-    if not isinstance(index, int | str) or not str(index).isdigit() or int(index) >= len(cluster[kind]):
+    if not isinstance(index, int | str) or not _is_number(str(index)) or int(index) >= len(cluster[kind]):
         raise ValueError(
             f"TF_CONFIG: task index {index} is not one of the cluster's {len(cluster[kind])} of type {kind}"
         )
@@ -117,7 +135,12 @@ def check_tf_config(text: str) -> list[str]:
 
 def _is_address(address) -> bool:
     host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
-    return bool(host) and port.isdigit() and 0 < int(port) < 2**16
+    return bool(host) and _is_number(port) and 0 < int(port) < 2**16
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a number of a few digits; ² and ٣ are digits for str.isdigit, and int refuses very many."""
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _multi_worker(resolver, timeout_s: float) -> tf.distribute.Strategy:
@@ -134,7 +157,8 @@ def await_workers(addresses: list[str], own: str, timeout_s: float) -> None:
     """
     host, _, port = own.rpartition(":")
     try:
-        listener = socket.create_server((host.strip("[]"), int(port)))
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        listener = socket.create_server((host.strip("[]"), int(port)), family=family)
     except OSError as error:
         raise ValueError(f"this worker can't listen at its own address {own}: {error.strerror}") from None
     listener.settimeout(0.1)
@@ -166,6 +190,6 @@ def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True

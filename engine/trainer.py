@@ -249,7 +249,8 @@ class Trainer:
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if not self.jit_compile or "compil" not in error.message:
                 raise
-            reason = error.message.splitlines()[0]
+            lines = error.message.splitlines()
+            reason = next((line for line in lines if "XLA" in line), lines[0])
             raise ValueError(f"jit_compile: XLA can't compile this step, train without it: {reason}") from error
 
     def _advance(self, run: Run, rows: np.ndarray) -> None:
