@@ -214,6 +214,13 @@ def make_rule(decay_steps: int) -> optim.Rule:
     return optim.AdamW(schedule, **moments, weight_decay=FLAGS.weight_decay)
 
 
+def make_average() -> optim.Average | None:
+    """The average of the weights, if there is to be one."""
+    if FLAGS.average is None and FLAGS["average_decay"].present:
+        raise ValueError("--average_decay needs --average=ema")
+    return optim.EMA(FLAGS.average_decay) if FLAGS.average else None
+
+
 class Accepted(engine.hooks.Hook):
     """When the run is known to be possible, it takes the directory: its flags are written, an older result goes."""
 
@@ -293,7 +300,7 @@ def train(strategy: tf.distribute.Strategy | None) -> int:
         jit_compile=FLAGS.jit_compile,
         accumulate_steps=FLAGS.accumulate_steps,
         steps_per_loop=FLAGS.steps_per_loop,
-        average=optim.EMA(FLAGS.average_decay) if FLAGS.average else None,
+        average=make_average(),
         loss_scaling=FLAGS.loss_scaling,
         max_traces=FLAGS.max_traces,
     )
@@ -401,10 +408,10 @@ def main(argv: list[str]) -> None:
         print(f"train.py: {error}", file=sys.stderr, flush=True)
         # What TensorFlow does at an orderly exit waits for the worker that is gone.
         os._exit(1)
-    except engine.replicas.LOST:
-        if engine.Replicas(strategy).workers == 1:
+    except tf.errors.OpError as error:
+        if not engine.Replicas(strategy).lost(error):
             raise
-        print("train.py: a worker was lost outside training: start all of them again", file=sys.stderr, flush=True)
+        print(f"train.py: {engine.WorkerLost(error)}", file=sys.stderr, flush=True)
         os._exit(1)
     except KeyboardInterrupt:
         print("train.py: interrupted outside training; start it again to go on", file=sys.stderr)

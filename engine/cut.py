@@ -1,13 +1,14 @@
 """Accumulation and compilation: one slice of a batch, computed in several parts, each by XLA if asked for."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from engine.context import StepContext
-from engine.slices import batch_rows, largest_part, part, take
+from engine.slices import batch_rows, part, take
 from engine.sums import SliceSums, added
 
 
@@ -15,15 +16,28 @@ class Cut(NamedTuple):
     """How a replica's slice is computed.
 
     parts: in how many contiguous parts, one after the other (accumulation).
-    jit_compile: forward and backward by XLA; rows: then the most rows that the slice may have, for one static shape.
+    jit_compile: forward and backward by XLA, which compiles once for each number of rows that a part may have: those
+    of a run are few.
     """
 
     parts: int = 1
     jit_compile: bool = False
-    rows: int | None = None
 
 
 WHOLE = Cut()
+
+
+@contextlib.contextmanager
+def explained(jit_compile: bool) -> Iterator[None]:
+    """Within it, what XLA can't compile is a ValueError that names `jit_compile` and the reason."""
+    try:
+        yield
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        if not jit_compile or "compil" not in error.message:
+            raise
+        lines = error.message.splitlines()
+        reason = re.sub(r"^\W*\(\d+\) \w+: *", "", next((line for line in lines if "XLA" in line), lines[0]))
+        raise ValueError(f"jit_compile: XLA can't compile this step, train without it: {reason}") from error
 
 
 class _Collective(Exception):
@@ -39,6 +53,9 @@ def cut_sums(sums_of: Callable, batch: Mapping[str, Any], context: StepContext, 
     """
     if cut.parts == 1 and not cut.jit_compile:
         return sums_of(batch, context)
+    strings = [leaf.name for leaf in tf.nest.flatten(batch) if cut.jit_compile and leaf.dtype == tf.string]
+    if strings:
+        raise ValueError(f"jit_compile: XLA takes no strings, and the batch holds some ({', '.join(strings)})")
     try:
         return _looped(sums_of, batch, context, cut)
     except _Collective:
@@ -58,16 +75,15 @@ def _looped(sums_of, batch, context, cut):
         return sums_of(batch, StepContext(seed, step, first_row, valid_rows, **reduce))
 
     def part_sums(number, count):
-        own, first_row, rows = _part(batch, context, number, count, cut)
+        own, first_row, rows = _part(batch, context, number, count)
         # Where every row counts, layers are spared the masks.
-        padded = cut.jit_compile or context.valid_rows is not None
-        return compute(own, seed, step, first_row, rows if padded else None)
+        return compute(own, seed, step, first_row, None if context.valid_rows is None else rows)
 
+    if cut.parts == 1:
+        return part_sums(0, 1)
     # No part is empty, unless the whole slice is.
     count = tf.minimum(cut.parts, tf.maximum(_rows(batch, context), 1))
     first = part_sums(0, count)
-    if cut.parts == 1:
-        return first
     leaves = tf.nest.flatten(first, expand_composites=True)
 
     def sums(reached):
@@ -99,7 +115,7 @@ def _growing(sums: SliceSums) -> set[int]:
 def _one_by_one(sums_of, batch, context, cut):
     total = None
     for number in range(cut.parts):
-        own, first_row, rows = _part(batch, context, number, cut.parts, cut)
+        own, first_row, rows = _part(batch, context, number, cut.parts)
         reduce = {"all_reduce": context.all_reduce, "replicas": context.replicas}
         with tf.xla.experimental.jit_scope() if cut.jit_compile else contextlib.nullcontext():
             sums = sums_of(own, StepContext(context.seed, context.step, first_row, rows, **reduce))
@@ -111,8 +127,8 @@ def _rows(batch, context):
     return batch_rows(batch) if context.valid_rows is None else tf.cast(context.valid_rows, tf.int32)
 
 
-def _part(batch, context, number, count, cut):
+def _part(batch, context, number, count):
     """(rows of the batch, index of the first in the global batch, how many count)."""
     first, rows = part(_rows(batch, context), number, count)
-    size = largest_part(cut.rows, cut.parts) if cut.jit_compile else None
-    return take(batch, first, rows, size), context.first_row + tf.cast(first, tf.int64), rows
+    own = batch if isinstance(count, int) and count == 1 else take(batch, first, rows)
+    return own, context.first_row + tf.cast(first, tf.int64), rows

@@ -135,7 +135,9 @@ def training_loop(
 
             def measure():
                 after = _flat(variables)
-                return tf.stack([tf.linalg.global_norm(done.gradients), tf.norm(after), tf.norm(after - before)])
+                # A row's gradients count together, however often the row occurs.
+                dense = [None if g is None else tf.convert_to_tensor(g) for g in done.gradients]
+                return tf.stack([tf.linalg.global_norm(dense), tf.norm(after), tf.norm(after - before)])
 
             found = tf.cond(is_last, measure, lambda: tf.zeros([3], variables[0].dtype))
             values |= dict(zip(_LAST[2:], tf.unstack(found), strict=True))
@@ -148,7 +150,7 @@ def training_loop(
             loss=done.loss,
             weight=done.weight,
             penalty=done.penalty,
-            empty_steps=tf.equal(done.weight, 0),
+            empty_steps=tf.logical_not(done.weight > 0),
             skipped_steps=tf.logical_not(done.finite),
             **values,
         )
@@ -177,7 +179,7 @@ def training_loop(
         rows = tf.TensorArray(tf.float64, size=count, element_shape=[columns.width])
 
         def fetch():
-            return replicas.slices(next(iterator), cut.rows)
+            return replicas.slices(next(iterator))
 
         def body(done, _, rows, ahead):
             slices, is_last = ahead or fetch(), tf.equal(done + 1, count)

@@ -55,6 +55,17 @@ def trainable_variables(module: tf.Module) -> list[tf.Variable]:
     return [variable for _, variable, frozen in _walk(module, (), False, set()) if not frozen]
 
 
+def frozen_names(module: tf.Module) -> list[str]:
+    """What is frozen: variables that could be trained, and modules that have only others, such as moving statistics."""
+    trained = {id(variable) for variable in trainable_variables(module)}
+    names = [path for path, v in variable_paths(module).items() if v.trainable and id(v) not in trained]
+    for number, part in enumerate(module.submodules):
+        others = part.variables and not any(variable.trainable for variable in part.variables)
+        if others and getattr(part, "trainable", True) is False:
+            names.append(f"submodules[{number}]")
+    return names
+
+
 def untrained_variables(module: tf.Module) -> list[tf.Variable]:
     """What a forward pass may change: the variables made with `trainable=False`, such as moving statistics."""
     return [variable for variable in variable_paths(module).values() if not variable.trainable]

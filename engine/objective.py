@@ -20,7 +20,8 @@ class Terms(NamedTuple):
     """What an objective says about a slice of a batch.
 
     losses:  [batch] or [batch, time], one loss per example or token.
-    weights: the same shape; 0 leaves an example out.
+    weights: the same shape, none below 0; 0 leaves an example out (whose inputs must be finite all the same: 0·∞ in a
+        backward pass is no number).
     outputs, labels: what the metrics see.
     penalty: regularisation or auxiliary terms, counted once per update: a scalar, or named scalars in a dict.
     """

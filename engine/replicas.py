@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,9 +11,9 @@ import tensorflow as tf
 
 from engine.context import StepContext
 from engine.names import variable_paths
-from engine.slices import batch_rows, largest_part, part, take
+from engine.slices import batch_rows, part, take
 
-# What TensorFlow raises in a worker whose peers are gone.
+# What TensorFlow raises in a worker whose peers are gone, and what it says then: the errors have other reasons as well.
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -23,13 +24,19 @@ LOST = (
 )
 
 
+_SAID = re.compile(
+    ".*(Collective ops is aborted|Socket closed|Connection re(set|fused)|heartbeat|CoordinationService|remote target).*"
+)
+
+
 class WorkerLost(RuntimeError):
     """Another worker died or could not be reached: this one can't go on alone."""
 
-    def __init__(self, step: int):
+    def __init__(self, error: Exception):
+        said = _SAID.search(str(error))
         super().__init__(
-            f"a worker was lost after step {step}: start all of them again, and the run goes on from its newest "
-            "checkpoint"
+            "a worker was lost: start all of them again, and the run goes on from its newest checkpoint "
+            f"({said[0].strip()[:200] if said else error})"
         )
 
 
@@ -111,19 +118,18 @@ class Replicas:
         """The sum over all replicas, with its gradient; called in a replica, not inside a loop or condition there."""
         return tensor if self.count == 1 else tf.distribute.get_replica_context().all_reduce("SUM", tensor)
 
-    def slices(self, element: Any, size: int | None = None) -> list[Slice]:
+    def slices(self, element: Any) -> list[Slice]:
         """Each local replica's slice of what the pipeline yields, cut on the host and brought to its device.
 
         element: the batch, or (examples, first_row, rows) of a pipeline's shard where there are several workers.
-        size: pad to that many rows.
         """
-        if self.count == 1 and size is None:
+        if self.count == 1:
             return [self._placed(Slice(element, tf.zeros([], tf.int64), ()), self.devices[0])]
         with tf.device("CPU"):
             batch, begin, rows = element if self.workers > 1 else (element, tf.zeros([], tf.int64), None)
             rows = batch_rows(batch) if rows is None else rows
             cut = [part(rows, number, self.local) for number in range(self.local)]
-            slices = [Slice(take(batch, f, own, size), begin + tf.cast(f, tf.int64), own) for f, own in cut]
+            slices = [Slice(take(batch, f, own), begin + tf.cast(f, tf.int64), own) for f, own in cut]
         return [self._placed(own, device) for own, device in zip(slices, self.devices, strict=True)]
 
     def _placed(self, own: Slice, device: str | None) -> Slice:
@@ -138,10 +144,6 @@ class Replicas:
         return StepContext(
             seed, step, own.first_row, own.valid_rows if tf.is_tensor(own.valid_rows) else None, **reduce
         )
-
-    def largest_slice(self, batch_size: int) -> int:
-        """The most rows that a replica gets of a batch."""
-        return largest_part(largest_part(batch_size, self.workers), self.local)
 
     def shard(self) -> dict[str, tuple[int, int]]:
         """What a pipeline is to be told, so that it reads this worker's examples only."""
@@ -160,6 +162,10 @@ class Replicas:
         if self._sum is None:
             self._sum = tf.function(self._over_workers, autograph=False, reduce_retracing=True)
         return self._sum(tf.constant(value)).numpy()
+
+    def lost(self, error: Exception) -> bool:
+        """Whether an error means that another worker is gone, and not that something went wrong in this one."""
+        return self.workers > 1 and isinstance(error, LOST) and bool(_SAID.search(str(error)))
 
     def any(self, flag: bool) -> bool:
         """Whether it is so on any worker, between loops; the same answer on all."""

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import absl.logging
 import numpy as np
 
 from engine.history import History
+
+# Why a fit ends; of several reasons on several workers the first here counts.
+REASONS = ("non_finite", "signal", "early_stopping", "max_steps", "epochs")
 
 
 class Run:
@@ -40,6 +44,13 @@ class Run:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if evaluate_every and validation is None:
             raise ValueError("evaluate_every needs validation=…, a pipeline to evaluate on")
+        parts = trainer.replicas.count * trainer.accumulate_steps
+        if train.batch_size < parts:
+            absl.logging.warning(
+                "a batch of %d is cut into %d slices (replicas × accumulate_steps): some stay empty",
+                train.batch_size,
+                parts,
+            )
         self.trainer, self.state = trainer, trainer.state
         self.train, self.validation = train, validation
         self.epochs, self.max_steps, self.evaluate_every = epochs, max_steps, evaluate_every
@@ -119,6 +130,26 @@ class Run:
     def stop(self, reason: str) -> None:
         """Ends the fit after this boundary; the first reason stays."""
         self.stopped_by = self.stopped_by or reason
+
+    def facts(self) -> dict:
+        """What must be equal on all workers, or they would wait for each other for ever."""
+        trainer, names = self.trainer, ("seed", "precision", "steps_per_loop", "accumulate_steps", "jit_compile")
+        return {
+            **{name: getattr(trainer, name) for name in names},
+            "run": (self.epochs, self.max_steps, self.evaluate_every, self.validation is None),
+            "data": (self.train.batch_size, self.steps_per_epoch),
+            "hooks": [(type(hook).__name__, hook.name, hook.every, hook.norms) for hook in self.hooks],
+            "variables": {path: (v.shape, v.dtype) for path, v in self.state.variables_by_path().items()},
+        }
+
+    def agree(self) -> None:
+        """Ends the fit on all workers, if one of them ends it: hooks that run on one worker only may stop, too."""
+        replicas = self.trainer.replicas
+        if replicas.workers > 1:
+            reasons = (*REASONS, "other")
+            mine = self.stopped_by if self.stopped_by in (None, *REASONS) else "other"
+            found = replicas.worker_sum([float(reason == mine) for reason in reasons])
+            self.stopped_by = reasons[int(np.flatnonzero(found)[0])] if found.any() else None
 
     def check_finished(self) -> None:
         """Ends the fit where it was to end."""

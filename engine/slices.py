@@ -18,11 +18,6 @@ def part(rows, number, count) -> tuple[tf.Tensor, tf.Tensor]:
     return first, end - first
 
 
-def largest_part(rows: int, count: int) -> int:
-    """The rows of the largest of `count` parts."""
-    return -(-rows // count)
-
-
 def batch_rows(batch: Any) -> tf.Tensor:
     """The number of rows of a batch, as its first tensor has them."""
     for leaf in tf.nest.flatten(batch):
@@ -31,20 +26,18 @@ def batch_rows(batch: Any) -> tf.Tensor:
     raise ValueError("a batch must hold at least one tensor [batch, …]")
 
 
-def take(batch: Any, first: tf.Tensor, rows: tf.Tensor, size: int | None = None) -> Any:
+def take(batch: Any, first: tf.Tensor, rows: tf.Tensor) -> Any:
     """Rows `first` to `first + rows` of every tensor of a batch; scalars as they are.
 
-    size: pad to that many rows, for compilers that want one static shape. Padding, and the one row that stands in for
-    an empty part (oneDNN's convolutions are wrong on 0 rows), repeats rows of the batch: real numbers harm no one.
+    In place of no rows there is one, the batch's nearest: oneDNN's convolutions are wrong on 0 rows, and a real row
+    harms nobody. ValueError: a part of the batch that has rows, but can't be cut (a `tf.SparseTensor`).
     """
-    last = batch_rows(batch) - 1
-    if size is None:
-        start = tf.minimum(first, last)
-        count = tf.maximum(rows, 1)
-        return _each(lambda x: x[start : start + count], batch)
-    positions = tf.minimum(first + tf.minimum(tf.range(size), tf.maximum(rows - 1, 0)), last)
-    return _each(lambda x: tf.ensure_shape(tf.gather(x, positions), [size, *x.shape[1:]]), batch)
+    start = tf.minimum(first, batch_rows(batch) - 1)
+    end = start + tf.maximum(rows, 1)
 
+    def cut(leaf):
+        if isinstance(leaf, tf.SparseTensor):
+            raise ValueError(f"a batch that is cut into slices can't hold the sparse {leaf}: make it dense, or ragged")
+        return leaf if leaf.shape.rank == 0 else leaf[start:end]
 
-def _each(function, batch):
-    return tf.nest.map_structure(lambda leaf: leaf if leaf.shape.rank == 0 else function(leaf), batch)
+    return tf.nest.map_structure(cut, batch)

@@ -29,11 +29,11 @@ class TrainState(tf.Module):
         self.loop_sums = tf.Variable(np.zeros(columns), trainable=False)
         self.epoch_sums = tf.Variable(np.zeros(columns), trainable=False)
         self.hooks = {}
-        self._holds_average = False
+        self.holds_average = False
 
     def variables_by_path(self) -> dict[str, tf.Variable]:
         """Every variable of the run by its path; what a checkpoint holds. RuntimeError within `averaged`."""
-        if self._holds_average:
+        if self.holds_average:
             raise RuntimeError("the model holds its averages now: its own values can't be saved before they are back")
         return variable_paths(self)
 
@@ -42,15 +42,22 @@ class TrainState(tf.Module):
         averages = self.average.averages if self.average is not None else {}
         return {**variable_paths(self.model), **{f"average.{path}": value for path, value in averages.items()}}
 
+    def begin_average(self) -> None:
+        """Lets an average that has seen no update begin at the model's present values, wherever they are from."""
+        if self.average is not None and self.average.updates == 0:
+            variables = variable_paths(self.model)
+            for path, value in self.average.averages.items():
+                value.assign(variables[path])
+
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Within it the model's variables hold their averages; afterwards their own values. No time to save the run."""
-        if self.average is None or self._holds_average:
+        if self.average is None or self.holds_average or self.average.updates == 0:
             yield
             return
         variables = variable_paths(self.model)
         own = {path: tf.identity(variables[path]) for path in self.average.averages}
-        self._holds_average = True
+        self.holds_average = True
         try:
             for path, value in self.average.averages.items():
                 variables[path].assign(value)
@@ -58,7 +65,7 @@ class TrainState(tf.Module):
         finally:
             for path, value in own.items():
                 variables[path].assign(value)
-            self._holds_average = False
+            self.holds_average = False
 
 
 def _counter() -> tf.Variable:

@@ -75,14 +75,14 @@ def step(
 
     Compile it into a loop of your own, or use it eagerly. `optimizer.init` has been called; `variables` are what is
     to be trained (`engine.trainable_variables(model)`). Floating inputs are cast to `compute_dtype`. In a replica,
-    `batch` is its slice (`Replicas.own_slice`), and sums over all replicas are what is divided.
+    `batch` is its slice (`Replicas.slices`), and sums over all replicas are what is divided.
 
     cut: how the slice is cut further; one update follows from all parts.
     scale: of the loss in the backward pass, for float16; an update whose gradients are not finite is then left out,
         and nothing at all moves.
     average: moved by its `update()` after the update.
 
-    Σ wᵢ = 0: no update; only the optimizer's `step` advances, and with it the schedule.
+    Σ wᵢ not above 0: no update; only the optimizer's `step` advances, and with it the schedule.
     A variable that neither the loss nor the penalty reaches is a ValueError of the optimizer's, naming it.
     """
     if compute_dtype is not None:
@@ -108,8 +108,14 @@ def step(
         return tf.constant(False)
 
     tf.cond(tf.logical_and(sums.weight > 0, finite), update, skip)
-    for reference, before in moving.items():
-        reference.deref().assign(tf.where(finite, reference.deref(), before))
+    if moving:
+
+        def put_back():
+            for reference, before in moving.items():
+                reference.deref().assign(before)
+            return tf.constant(True)
+
+        tf.cond(finite, lambda: tf.constant(False), put_back)
     penalty = tf.where(sums.weight > 0, sums.penalty, tf.zeros_like(sums.penalty))
     return StepValues(sums.loss, sums.weight, sums.examples, penalty, gradients, sums.metrics, finite)
 

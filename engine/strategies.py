@@ -33,6 +33,10 @@ def make_strategy(
     if num_replicas is not None and num_replicas < 1:
         raise ValueError(f"num_replicas must be at least 1, got {num_replicas}")
     resolver = _resolver() if name in ("auto", "multi_worker") else None
+    alone = resolver is None and (os.environ.get("TF_CONFIG", "").strip() or os.environ.get("SLURM_STEP_NUM_TASKS"))
+    if name == "multi_worker" and alone:
+        # A cluster of one, as after scaling down.
+        name = "auto"
     if name == "multi_worker" and resolver is None:
         raise ValueError("strategy multi_worker needs TF_CONFIG in the environment, or to be started by Slurm's srun")
     if resolver is not None:

@@ -10,15 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from engine import precision as precisions
-from engine.cut import Cut
+from engine.cut import Cut, explained
 from engine.history import History
 from engine.hooks.hook import Hook
 from engine.loop import Columns, evaluation_loop, prediction_step, training_loop
 from engine.loss_scale import LossScale, loss_scale_for
 from engine.metrics import Metric
-from engine.names import trainable_variables, variable_paths
+from engine.names import frozen_names, variable_paths
 from engine.objective import Terms, as_objective, checked_for
-from engine.replicas import LOST, Replicas, WorkerLost
+from engine.replicas import Replicas, WorkerLost
 from engine.run import Run, is_count
 from engine.signals import stop_on_signals
 from engine.state import TrainState
@@ -42,8 +42,9 @@ class Trainer:
     accumulate_steps: in how many parts a replica computes its slice of a batch, one after the other; one update
         follows.
     steps_per_loop: how many steps one compiled call runs at most; history and hooks come between calls.
-    average: of the weights, such as `optim.EMA(0.999)`: a `tf.Module` with `init(variables)`, `update()` and
-        `averages` by path. Evaluation, prediction and what `averaged()` holds then use the averages.
+    average: of the weights, such as `optim.EMA(0.999)`: a `tf.Module` with `init(variables)`, `update()`, `updates` and
+        `averages` by path. It begins with the weights that the first fit finds. From the first update on, evaluation,
+        prediction and what `averaged()` holds use the averages.
     loss_scaling: "dynamic" or a `LossScale`, "none", or "auto": dynamic for float16 and none otherwise.
     max_traces: how often the training loop may be traced; one more is `TooManyTraces`. None: it is only reported.
 
@@ -125,17 +126,14 @@ class Trainer:
         A loss that is not finite ends it too: `"non_finite"`.
         """
         self.replicas.check_outside("fit")
+        if self.state.holds_average:
+            raise RuntimeError(
+                "fit within averaged(): the model holds its averages now, and training them would be lost"
+            )
         run = self._prepare(train, epochs, max_steps, validation, evaluate_every, hooks)
         started = time.perf_counter()
         traces = self.traces
         self._stop.assign(False)
-        parts = self.replicas.count * self.accumulate_steps
-        if train.batch_size < parts:
-            absl.logging.warning(
-                "a batch of %d is cut into %d slices (replicas × accumulate_steps): some stay empty",
-                train.batch_size,
-                parts,
-            )
         with stop_on_signals(self._stop) as caught:
             try:
                 self._begin(run)
@@ -150,10 +148,10 @@ class Trainer:
                 run.history.traces = self.traces - traces
                 for hook in run.active_hooks:
                     hook.on_fit_end(run)
-            except LOST as error:
-                if self.replicas.workers == 1:
+            except tf.errors.OpError as error:
+                if not self.replicas.lost(error):
                     raise
-                raise WorkerLost(run.step) from error
+                raise WorkerLost(error) from error
             finally:
                 for hook in run.active_hooks:
                     hook.close()
@@ -182,6 +180,10 @@ class Trainer:
         """
         return self.state.averaged()
 
+    def _over(self, run: Run) -> bool:
+        run.agree()
+        return run.stopped_by is not None or self._stopping()
+
     def _stopping(self) -> bool:
         """Whether a signal asked any worker to stop."""
         return self.replicas.any(bool(self._stop))
@@ -205,6 +207,8 @@ class Trainer:
 
     def _begin(self, run: Run) -> None:
         """Makes the hooks' state, then the checkpoint may set all state, then training may begin."""
+        if not self.replicas.agreed_on(run.facts()):
+            raise ValueError("the workers differ: model, data, settings and hooks must be the same on all of them")
         self.state.hooks = {}
         for hook in run.hooks:
             hook.bind(run)
@@ -212,17 +216,18 @@ class Trainer:
                 self.state.hooks[hook.name] = hook
         for hook in run.active_hooks:
             hook.restore(run)
+        self.state.begin_average()
         self._steps_per_epoch = run.steps_per_epoch
         for hook in run.active_hooks:
             hook.on_fit_begin(run)
 
     def _run(self, run: Run, started: float) -> None:
         iterator, examples, seconds = None, 0, 0.0
-        while not (run.stopped_by or self._stopping()):
+        while not self._over(run):
             if run.pending and not self._boundary(run):
                 break
             run.check_finished()
-            if run.stopped_by or self._stopping():
+            if self._over(run):
                 break
             if iterator is None:
                 shard = self.replicas.shard()
@@ -233,7 +238,8 @@ class Trainer:
             begun = time.perf_counter()
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
             count = 1 if fresh else run.next_boundary() - run.step
-            rows = self._call(loop, iterator, count)
+            with explained(self.jit_compile):
+                rows = loop(iterator, tf.constant(count))[0].numpy()
             now = time.perf_counter()
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
@@ -242,16 +248,6 @@ class Trainer:
                 seconds += now - begun
                 run.history.examples_per_second = examples / seconds
             self._advance(run, rows)
-
-    def _call(self, loop: Callable, iterator: Any, count: int) -> np.ndarray:
-        try:
-            return loop(iterator, tf.constant(count))[0].numpy()
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            if not self.jit_compile or "compil" not in error.message:
-                raise
-            lines = error.message.splitlines()
-            reason = next((line for line in lines if "XLA" in line), lines[0])
-            raise ValueError(f"jit_compile: XLA can't compile this step, train without it: {reason}") from error
 
     def _advance(self, run: Run, rows: np.ndarray) -> None:
         """Counts the steps of `rows` into the state and the history."""
@@ -332,16 +328,7 @@ class Trainer:
         return self.replicas.worker_sum(sums)
 
     def _training_loop(self, run: Run, spec: Any) -> Callable:
-        trained = {id(variable) for variable in trainable_variables(self.model)}
-        frozen = [path for path, v in variable_paths(self.model).items() if v.trainable and id(v) not in trained]
-        largest = self.replicas.largest_slice(run.train.batch_size) if self.jit_compile else None
-        cut = Cut(self.accumulate_steps, self.jit_compile, largest)
-        facts = {
-            **specs(spec),
-            "frozen variables": ", ".join(frozen) or "none",
-            "norms": run.norms,
-            "rows of a slice": largest,
-        }
+        facts = {**specs(spec), "frozen": ", ".join(frozen_names(self.model)) or "none", "norms": run.norms}
         return self._traces.get(
             "training",
             facts,
@@ -352,7 +339,7 @@ class Trainer:
                 self._columns,
                 self._stop,
                 replicas=self.replicas,
-                cut=cut,
+                cut=Cut(self.accumulate_steps, self.jit_compile),
                 compute_dtype=self.precision.compute,
                 norms=run.norms,
                 on_trace=self._traces.traced,

@@ -189,7 +189,7 @@ def test_workers_that_were_killed_and_stopped_end_with_the_weights_of_those_that
         wait_for_lines(processes, run_dir, 20)
         processes[1].kill()
         _, err = finish(processes[0], 1, within=60)
-    assert "train.py: a worker was lost after step" in err
+    assert "train.py: a worker was lost: start all of them again" in err
     assert len(err.strip().splitlines()) == 1
     assert not (run_dir / "result.json").exists()
 
@@ -268,3 +268,69 @@ def test_the_example_of_two_workers_runs(tmp_path):
         process.communicate()
     assert (result(run_dir)["steps"], result(run_dir)["stopped_by"]) == (3, "max_steps")
     assert "worker 1 of 2" in (tmp_path / "run.worker_1.log").read_text()
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np, tensorflow as tf
+import data, engine, layers, optim
+
+strategy = engine.make_strategy("multi_worker", worker_timeout_s=100)
+replicas = engine.Replicas(strategy)
+arrays = data.Arrays(np.random.default_rng(0).normal(size=(40, 4)).astype("float32"), np.arange(40) % 3)
+
+def trainer(**options):
+    with replicas.scope():
+        model, rule = layers.Dense(4, 3), optim.SGD(0.1)
+    return engine.Trainer(model, "sparse_categorical_crossentropy", rule, strategy=strategy, **options)
+
+class Impatient(engine.hooks.Hook):
+    chief_only, every = True, 3
+    def on_boundary(self, run):
+        run.stop("early_stopping")
+
+history = trainer().fit(data.Pipeline(arrays, 8), max_steps=9, hooks=[Impatient("impatient")])
+print("stopped", history.stopped_by, history.records[-1]["step"])
+try:
+    trainer(steps_per_loop=3 + replicas.worker).fit(data.Pipeline(arrays, 8), max_steps=9)
+except ValueError as error:
+    print("refused", error)
+
+class Broken:
+    info, arrays = arrays.info, None
+    def __len__(self):
+        return 40
+    def __getitem__(self, indices):
+        if replicas.worker == 1 and 30 in indices:
+            raise OSError("disk read error")
+        return arrays[indices]
+
+print("broken", flush=True)
+trainer().fit(data.Pipeline(Broken(), 8, shuffle=False), max_steps=9)
+"""
+
+
+def test_workers_agree_on_stopping_and_on_what_they_train_and_each_shows_its_own_error(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    processes = []
+    try:
+        for place, *_ in by_tf_config(free_addresses(2)):
+            env = {**os.environ, **place}
+            command = [sys.executable, str(script), str(ROOT)]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            processes.append(subprocess.Popen(command, env=env, cwd=tmp_path, **pipes))
+        said = [process.communicate(timeout=200) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    for out, err in said:
+        lines = out.splitlines()
+        assert lines[0] == "stopped early_stopping 3", err
+        assert lines[1].startswith("refused the workers differ"), err
+        assert lines[2] == "broken"
+    assert all(process.returncode != 0 for process in processes)
+    assert "disk read error" in said[1][1]
+    assert ["a worker was lost" in err for _, err in said] == [True, False]

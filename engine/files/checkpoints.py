@@ -32,16 +32,25 @@ def save(folder: Path, variables: Mapping[str, tf.Variable], **facts) -> Path:
     """Writes `variables` (by path) as the checkpoint `folder`, atomically; `facts` go into its manifest."""
     aside = folder.parent / f".writing-{folder.name}-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    tf.train.Checkpoint(variables=dict(variables)).write(str(aside / _PREFIX))
-    files = {path.name: _sha256(path) for path in sorted(aside.iterdir())}
-    (aside / _MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files, **facts}, indent=1) + "\n")
-    for path in (*aside.iterdir(), aside):
-        _sync(path)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-    _sync(folder.parent)
+    try:
+        aside.mkdir(parents=True)
+        write(aside, variables)
+        files = {path.name: _sha256(path) for path in sorted(aside.iterdir())}
+        (aside / _MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files, **facts}, indent=1) + "\n")
+        for path in (*aside.iterdir(), aside):
+            _sync(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+        _sync(folder.parent)
+    except (OSError, tf.errors.OpError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise OSError(f"checkpoint {folder} could not be written: {str(error).splitlines()[0]}") from error
     return folder
+
+
+def write(folder: Path, variables: Mapping[str, tf.Variable]) -> None:
+    """Writes the variables into a folder that is there, without a manifest: no checkpoint yet."""
+    tf.train.Checkpoint(variables=dict(variables)).write(str(folder / _PREFIX))
 
 
 def _sha256(path: Path) -> str:

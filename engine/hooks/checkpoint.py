@@ -1,6 +1,5 @@
 """Saves the run's state, and takes it up again."""
 
-import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -101,14 +100,14 @@ class Checkpoint(Hook):
                 absl.logging.error("variable %s is not finite after step %d: training stops, unsaved", path, run.step)
                 run.stop("non_finite")
                 return
-        with contextlib.ExitStack() as stack:
-            folder = self._folder(run.step)
-            if not run.chief:
-                # TensorFlow wants every worker to save, since some kinds of variables are gathered for that.
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / folder.name
-            checkpoints.save(folder, run.state.variables_by_path(), step=run.step, run=_identity(run))
+        variables = run.state.variables_by_path()
         if run.chief:
+            checkpoints.save(self._folder(run.step), variables, step=run.step, run=_identity(run))
             checkpoints.keep_last(self.directory, self.keep)
+        else:
+            # TensorFlow wants every worker to write, since some kinds of variables are gathered for that.
+            with tempfile.TemporaryDirectory() as folder:
+                checkpoints.write(Path(folder), variables)
         self._saved = run.step
 
 
