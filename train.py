@@ -93,7 +93,7 @@ flags.DEFINE_float("clip_global_norm", None, "Clip gradients by their global nor
 flags.DEFINE_float("clip_norm", None, "Clip each gradient by its own norm.")
 flags.DEFINE_float("clip_value", None, "Clip gradients' values to plus or minus this.")
 flags.DEFINE_enum("average", None, ["ema"], "An average of the weights: evaluated and saved.")
-flags.DEFINE_float("average_decay", 0.999, "Decay of the average (ema).", 0, 0.9999999)
+flags.DEFINE_float("average_decay", None, "Decay of the average (ema); 0.999 unless given.", 0, 0.9999999)
 
 # On what it runs. None of this changes what a batch means: batch_size is examples per update.
 flags.DEFINE_enum("strategy", "auto", engine.strategies.NAMES, "Where replicas are: here or on several machines.")
@@ -216,9 +216,9 @@ def make_rule(decay_steps: int) -> optim.Rule:
 
 def make_average() -> optim.Average | None:
     """The average of the weights, if there is to be one."""
-    if FLAGS.average is None and FLAGS["average_decay"].present:
+    if FLAGS.average is None and FLAGS.average_decay is not None:
         raise ValueError("--average_decay needs --average=ema")
-    return optim.EMA(FLAGS.average_decay) if FLAGS.average else None
+    return optim.EMA(0.999 if FLAGS.average_decay is None else FLAGS.average_decay) if FLAGS.average else None
 
 
 class Accepted(engine.hooks.Hook):

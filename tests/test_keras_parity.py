@@ -179,7 +179,7 @@ def test_float32_gradients_from_equal_weights_are_those_of_keras(net, keras_in):
     batch = {"inputs": twins.inputs(BATCH), "labels": twins.labels[:BATCH]}
     objective = engine.Supervised("sparse_categorical_crossentropy")
     sums = engine.slice_sums(twins.ours, objective, batch, variables, engine.StepContext(SEED, 0))
-    mine = dict(zip(map(id, variables), engine.mean_gradients(sums, variables), strict=True))
+    mine = dict(zip(map(id, variables), engine.mean_gradients(sums), strict=True))
     loss, expected = twins.keras_gradients(batch["inputs"], batch["labels"])
     # A hundred roundings of 6e-8.
     np.testing.assert_allclose(sums.loss / sums.weight, loss, rtol=1e-5)
@@ -241,7 +241,8 @@ def stop_ours(values, restored, **options):
     model = tf.Module()
     model.look = tf.Variable(0)
     trainer = SimpleNamespace(model=model, metrics={})
-    run = SimpleNamespace(trainer=trainer, validation=object(), stopped_by=None)
+    state = SimpleNamespace(weights=lambda: engine.variable_paths(model))
+    run = SimpleNamespace(trainer=trainer, state=state, validation=object(), stopped_by=None)
     run.stop = lambda reason: setattr(run, "stopped_by", reason)
     hook = engine.hooks.EarlyStopping("validation.loss", restore_best=restored, **options)
     hook.bind(run)

@@ -296,6 +296,7 @@ def test_the_full_set_is_read_from_idx_files(command, tmp_path):
         (["--num_replicas=9"], "9 replicas need 9 logical devices"),
         (["--clip_norm=0"], "--clip_norm must be a finite number above 0"),
         (["--average=ema", "--average_decay=1"], "average_decay"),
+        (["--average_decay=0.5"], "--average_decay needs --average=ema"),
         (["--augment=flip"], "augmentations are flip_left_right, random_crop"),
         (["--epoch=3"], "Unknown command line flag 'epoch'. Did you mean: epochs"),
         (["--epochs=0"], "epochs"),
