@@ -1,0 +1,219 @@
+"""The gradient cases of every public thing that can be differentiated: see `registry`."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+from registry import add
+
+import engine
+import layers
+import optim
+
+
+def normal(*shape, seed=0, scale=1.0):
+    """A float64 array of normal numbers."""
+    return np.random.default_rng([seed, *shape]).normal(scale=scale, size=shape)
+
+
+def distinct(*shape, seed=0):
+    """Numbers from −1 to 1 in any order, no two of which are near each other: no window has a tie."""
+    count = int(np.prod(shape))
+    return np.random.default_rng([seed, *shape]).permutation(np.linspace(-1, 1, count)).reshape(shape)
+
+
+def settled(layer, seed=0):
+    """`layer` with other values than those it starts with: biases of 0 hide mistakes. Variances stay above 0."""
+    for number, (path, variable) in enumerate(engine.variable_paths(layer).items()):
+        value = normal(*variable.shape, seed=seed + number, scale=0.7)
+        variable.assign(0.5 + np.abs(value) if path.endswith("variance") else value)
+    return layer
+
+
+def layer(name, label, build, shape, *, values=normal, **options):
+    """A case for a layer that `build()` constructs, on an input of `shape`."""
+    add(name, label, lambda: (settled(build()), values(*shape)), **options)
+
+
+def context(**options):
+    """A step that draws the same in every evaluation."""
+    return engine.StepContext(seed=5, step=3, **options)
+
+
+Dense, Conv2D, BatchNorm = layers.Dense, layers.Conv2D, layers.BatchNorm
+
+layer("layers.Dense", "tanh", lambda: Dense(4, 3, activation="tanh"), [5, 4], order=2)
+layer("layers.Dense", "no-bias-rank-4", lambda: Dense(3, 2, use_bias=False), [2, 2, 3, 3])
+layer("layers.Dense", "softmax-rank-3", lambda: Dense(3, 4, activation="softmax"), [2, 3, 3])
+layer("layers.Dense", "float32", lambda: Dense(4, 3, activation="tanh"), [5, 4], dtype="float32")
+layer("layers.Dense", "float32-variables", lambda: Dense(4, 3, activation="tanh"), [5, 4], dtype=None)
+
+layer("layers.Conv2D", "valid", lambda: Conv2D(2, 3, 3, activation="tanh"), [2, 5, 6, 2])
+layer("layers.Conv2D", "same-strides", lambda: Conv2D(2, 3, (3, 2), strides=2, padding="same"), [2, 5, 6, 2], order=2)
+layer("layers.Conv2D", "strides-that-leave-rows", lambda: Conv2D(1, 2, 2, strides=3), [2, 7, 6, 1])
+layer("layers.Conv2D", "dilation", lambda: Conv2D(2, 2, 2, dilation_rate=(2, 1), padding="same"), [1, 5, 5, 2], order=2)
+layer("layers.Conv2D", "groups", lambda: Conv2D(4, 6, 2, groups=2, use_bias=False), [2, 4, 3, 4], order=2)
+layer("layers.Conv2D", "window-of-the-image", lambda: Conv2D(2, 2, (4, 3)), [2, 4, 3, 2])
+
+for pool, values in (("MaxPool2D", distinct), ("AveragePool2D", normal)):
+    Pool = getattr(layers, pool)
+    layer(f"layers.{pool}", "plain", Pool, [2, 5, 4, 2], values=values)
+    layer(f"layers.{pool}", "overlapping", lambda Pool=Pool: Pool(3, 1), [1, 5, 5, 2], values=values, order=2)
+    layer(f"layers.{pool}", "same", lambda Pool=Pool: Pool((3, 2), 2, "same"), [2, 5, 5, 1], values=values)
+layer("layers.GlobalAveragePool2D", "plain", layers.GlobalAveragePool2D, [2, 3, 4, 3], order=2)
+layer("layers.Flatten", "rank-4", layers.Flatten, [2, 3, 2, 2], order=2)
+
+plain = functools.partial(BatchNorm, 3, momentum=0.9, epsilon=1e-2)
+layer("layers.BatchNorm", "inference", plain, [4, 2, 3], training=False, order=2)
+layer("layers.BatchNorm", "training", plain, [5, 2, 3], training=True, order=2)
+layer("layers.BatchNorm", "fused-float32", plain, [6, 2, 2, 3], training=True, dtype="float32")
+layer("layers.BatchNorm", "bare", lambda: BatchNorm(3, center=False, scale=False), [6, 3], training=True)
+layer("layers.BatchNorm", "padding-rows", plain, [5, 3], training=context(valid_rows=tf.constant(4)))
+# Another replica that holds the same rows: sums are twice this one's.
+twins = {"replicas": 2, "all_reduce": lambda tensor: 2 * tensor}
+layer("layers.BatchNorm", "replicas", plain, [5, 3], training=context(**twins))
+layer("layers.BatchNorm", "replicas-apart", lambda: plain(sync=False), [5, 3], training=context(**twins))
+
+
+def frozen():
+    norm = plain()
+    norm.trainable = False
+    return norm
+
+
+layer("layers.BatchNorm", "frozen", frozen, [4, 3], training=True, wrt="inputs")
+
+layer("layers.Dropout", "training", lambda: layers.Dropout(0.4), [4, 6], training=context(), order=2)
+layer("layers.Dropout", "inference", lambda: layers.Dropout(0.4), [4, 6], training=False)
+
+
+def stack():
+    return layers.Sequential([Dense(4, 5, activation="tanh"), layers.Dropout(0.3), tf.sin, BatchNorm(5), Dense(5, 2)])
+
+
+def tied():
+    return layers.Sequential([shared := Dense(3, 3, activation="tanh"), shared])
+
+
+layer("layers.Sequential", "dropout-and-batch-norm", stack, [6, 4], training=context())
+layer("layers.Sequential", "shared-layer", tied, [4, 3], order=2)
+layer(
+    "layers.chain", "sized", lambda: layers.chain((4,), functools.partial(Dense, units=2), tf.sigmoid), [3, 4], order=2
+)
+# Eagerly, a second run is hidden from tapes, and with it from forward mode.
+recomputed = functools.partial(layer, "layers.recompute", skips=("adjoint",))
+recomputed("dense", lambda: layers.recompute(Dense(4, 3, activation="tanh")), [5, 4], order=2)
+recomputed("dropout-and-batch-norm", lambda: layers.recompute(stack()), [6, 4], training=context())
+recomputed("nested", lambda: layers.recompute(layers.Sequential([layers.recompute(tied())])), [4, 3])
+
+nets = layers.nets
+layer(
+    "layers.nets.mlp", "tanh", lambda: nets.mlp((2, 3), 3, (5, 4), "tanh", dropout=0.3), [4, 2, 3], training=context()
+)
+layer("layers.nets.convnet", "plain", lambda: nets.convnet((8, 8, 1), 3, (2, 3), (4,), kernel_size=2), [3, 8, 8, 1])
+layer(
+    "layers.nets.convnet", "batch-norm",
+    lambda: nets.convnet((6, 6, 2), 2, (3,), (4,), dropout=0.2, batch_norm=True), [4, 6, 6, 2], training=context(),
+)  # fmt: skip
+
+activations = layers.activations
+for name in ("linear", "gelu", "silu", "softplus", "sigmoid", "tanh", "softmax", "log_softmax"):
+    smooth = getattr(activations, name)
+    add(f"layers.activations.{name}", "normal", lambda f=smooth: (f, normal(3, 4)), order=2)
+    add(f"layers.activations.{name}", "wide-with-zeros", lambda f=smooth: (f, np.round(normal(2, 3, 4, scale=4.0))))
+add(
+    "layers.activations.gelu",
+    "approximate",
+    lambda: (lambda x: activations.gelu(x, approximate=True), normal(3, 4)),
+    order=2,
+)
+for name in ("relu", "leaky_relu", "elu", "selu"):
+    kinked = getattr(activations, name)
+    add(f"layers.activations.{name}", "normal", lambda f=kinked: (f, normal(3, 4)), distance_to_kink=tf.abs, order=2)
+# Their gradient has the kink, or has none at 0, where it is that of the left side.
+zeros = np.array([[0.0, -1.5, 0.7], [2.0, 0.0, -0.2]])
+for name in ("relu", "leaky_relu", "elu", "selu"):
+    kinked = getattr(activations, name)
+    add(f"layers.activations.{name}", "at-zero", lambda f=kinked: (f, zeros), distance_to_kink=tf.abs)
+
+losses = engine.losses
+classes = np.array([2, 0, 1, 2])
+
+
+def loss(name, label, labels, outputs, of_labels=tf.identity, **options):
+    """A case for the loss of that name; `of_labels` keeps labels what they must be while they move."""
+    function = getattr(losses, name)
+    add(f"engine.losses.{name}", label, lambda: (lambda y, z: function(of_labels(y), z), (labels, outputs)), **options)
+
+
+loss("sparse_categorical_crossentropy", "rank-2", classes, normal(4, 3, scale=3.0), order=2)
+loss("sparse_categorical_crossentropy", "sequences", classes.reshape(2, 2, 1), normal(2, 2, 3))
+# Labels stay a distribution: off the simplex TensorFlow's gradient is another function's.
+# TensorFlow's gradient of the gradient forgets the labels: the first order by both, the second by the logits alone.
+scores, given = normal(4, 3, scale=3.0), normal(4, 3, seed=1)
+loss("categorical_crossentropy", "distributions", given, scores, tf.nn.softmax)
+add(
+    "engine.losses.categorical_crossentropy", "logits",
+    lambda: (functools.partial(losses.categorical_crossentropy, tf.nn.softmax(given)), scores), order=2,
+)  # fmt: skip
+loss("binary_crossentropy", "probabilities", given, scores, tf.sigmoid, order=2)
+loss("binary_crossentropy", "at-zero", np.array([0.0, 1.0, 1.0]), np.array([0.0, 0.0, -3.0]))
+loss("mean_squared_error", "rank-3", normal(2, 3, 2), normal(2, 3, 2, seed=1), order=2)
+loss("mean_squared_error", "rank-1", normal(4), normal(4, seed=1))
+gap = {"distance_to_kink": lambda y, z: tf.reduce_min(tf.abs(y - z))}
+loss("mean_absolute_error", "rank-3", normal(2, 3, 2), normal(2, 3, 2, seed=1), order=2, **gap)
+loss("mean_absolute_error", "rank-1", normal(4), normal(4, seed=1), **gap)
+
+
+def updates(rule, *coefficients):
+    """The formula of a rule: new variable and slots, of gradient, variable, slots and coefficients."""
+
+    def update(gradient, variable, slots, values):
+        named = dict(zip(coefficients, tf.unstack(values), strict=True))
+        return rule.update("kernel", gradient, variable, *slots, **named)
+
+    return update
+
+
+def slots(count):
+    """Slots for a kernel [3, 2]; the last, a mean of squares, is positive."""
+    return [normal(3, 2, seed=7), 0.1 + np.square(normal(3, 2, seed=8))][:count]
+
+
+def rule(name, label, build, count, **coefficients):
+    values = np.array(list(coefficients.values()))
+    point = (normal(3, 2), normal(3, 2, seed=1), slots(count), values)
+    add(name, label, lambda: (updates(build(), *coefficients), point), order=2)
+
+
+adam = {"alpha": 0.01, "rate_1": 0.1, "rate_2": 0.02, "epsilon": 0.01}
+rule("optim.SGD", "plain", optim.SGD, 0, learning_rate=0.1)
+for nesterov in (False, True):
+    momentum = functools.partial(optim.SGD, momentum=0.9, nesterov=nesterov)
+    rule("optim.SGD", f"momentum-nesterov-{nesterov}", momentum, 1, learning_rate=0.1, momentum=0.9)
+rule("optim.Adam", "coefficients", optim.Adam, 2, **adam)
+rule("optim.AdamW", "decays", optim.AdamW, 2, decay=0.05, **adam)
+
+
+def clipped(clip):
+    """Gradients clipped by a limit that is a tensor: a schedule that returns it."""
+    return lambda first, second, limit: clip(lambda step: limit)([first, second], [])
+
+
+def sliced(clip):
+    """Clipped slices: two are of the same row."""
+
+    def run(values, dense):
+        slices = tf.IndexedSlices(values, tf.constant([2, 0, 2]), tf.constant([4, 2]))
+        found, other = clip(1.5)([slices, dense], [])
+        return found.values, other
+
+    return run
+
+
+for name in ("clip_by_global_norm", "clip_by_norm", "clip_by_value"):
+    clip = getattr(optim, name)
+    for label, limit in (("cuts", 0.8), ("cuts-one", 2.2)):
+        point = (normal(3, 2), normal(4, seed=1), np.array(limit))
+        add(f"optim.{name}", label, lambda f=clip, point=point: (clipped(f), point))
+    add(f"optim.{name}", "slices", lambda f=clip: (sliced(f), (normal(3, 2), normal(5, seed=1))))
