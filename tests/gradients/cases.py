@@ -148,10 +148,9 @@ def loss(name, label, labels, outputs, of_labels=tf.identity, **options):
 
 loss("sparse_categorical_crossentropy", "rank-2", classes, normal(4, 3, scale=3.0), order=2)
 loss("sparse_categorical_crossentropy", "sequences", classes.reshape(2, 2, 1), normal(2, 2, 3))
-# Labels stay a distribution: off the simplex TensorFlow's gradient is another function's.
-# TensorFlow's gradient of the gradient forgets the labels: the first order by both, the second by the logits alone.
 scores, given = normal(4, 3, scale=3.0), normal(4, 3, seed=1)
-loss("categorical_crossentropy", "distributions", given, scores, tf.nn.softmax)
+loss("categorical_crossentropy", "distributions", given, scores, tf.nn.softmax, order=2)
+loss("categorical_crossentropy", "any-labels", np.abs(given), scores, order=2)
 add(
     "engine.losses.categorical_crossentropy", "logits",
     lambda: (functools.partial(losses.categorical_crossentropy, tf.nn.softmax(given)), scores), order=2,
