@@ -4,41 +4,12 @@ import functools
 
 import numpy as np
 import tensorflow as tf
+from points import context, distinct, layer, loss, normal
 from registry import add
 
 import engine
 import layers
 import optim
-
-
-def normal(*shape, seed=0, scale=1.0):
-    """A float64 array of normal numbers."""
-    return np.random.default_rng([seed, *shape]).normal(scale=scale, size=shape)
-
-
-def distinct(*shape, seed=0):
-    """Numbers from −1 to 1 in any order, no two of which are near each other: no window has a tie."""
-    count = int(np.prod(shape))
-    return np.random.default_rng([seed, *shape]).permutation(np.linspace(-1, 1, count)).reshape(shape)
-
-
-def settled(layer, seed=0):
-    """`layer` with other values than those it starts with: biases of 0 hide mistakes. Variances stay above 0."""
-    for number, (path, variable) in enumerate(engine.variable_paths(layer).items()):
-        value = normal(*variable.shape, seed=seed + number, scale=0.7)
-        variable.assign(0.5 + np.abs(value) if path.endswith("variance") else value)
-    return layer
-
-
-def layer(name, label, build, shape, *, values=normal, **options):
-    """A case for a layer that `build()` constructs, on an input of `shape`."""
-    add(name, label, lambda: (settled(build()), values(*shape)), **options)
-
-
-def context(**options):
-    """A step that draws the same in every evaluation."""
-    return engine.StepContext(seed=5, step=3, **options)
-
 
 Dense, Conv2D, BatchNorm = layers.Dense, layers.Conv2D, layers.BatchNorm
 
@@ -138,12 +109,6 @@ for name in ("relu", "leaky_relu", "elu", "selu"):
 
 losses = engine.losses
 classes = np.array([2, 0, 1, 2])
-
-
-def loss(name, label, labels, outputs, of_labels=tf.identity, **options):
-    """A case for the loss of that name; `of_labels` keeps labels what they must be while they move."""
-    function = getattr(losses, name)
-    add(f"engine.losses.{name}", label, lambda: (lambda y, z: function(of_labels(y), z), (labels, outputs)), **options)
 
 
 loss("sparse_categorical_crossentropy", "rank-2", classes, normal(4, 3, scale=3.0), order=2)

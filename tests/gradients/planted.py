@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
-from cases import settled
+from points import settled
 
 import engine
 

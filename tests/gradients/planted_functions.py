@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 import tensorflow as tf
-from cases import normal
 from planted import at, gradient_of, in_function, with_backward
+from points import normal
 
 import optim
 from engine import losses

@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 import tensorflow as tf
-from cases import distinct, normal
 from planted import at, changed, gradient_of, in_layer, replaced
+from points import distinct, normal
 
 import engine
 import layers

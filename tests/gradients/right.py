@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 import tensorflow as tf
-from cases import context, settled
+from points import context, settled
 from registry import Case
 
 import layers
