@@ -173,8 +173,10 @@ def _within_norm(values: list[tf.Tensor], limit: tf.Tensor) -> list[tf.Tensor]:
     wide = [value / largest for value in wide]
     # Half a sum of squares, in one pass.
     halves = tf.stack([tf.cast(tf.nn.l2_loss(value), tf.float64) for value in wide])
-    scaled_norm = tf.sqrt(2.0 * tf.reduce_sum(halves))
-    within = tf.cast(largest, tf.float64) * scaled_norm <= limit
+    half = tf.reduce_sum(halves)
+    # The root has no derivative at 0, where nothing is cut.
+    scaled_norm = tf.sqrt(2.0 * tf.where(half == 0, tf.ones_like(half), half))
+    within = (half == 0) | (tf.cast(largest, tf.float64) * scaled_norm <= limit)
     factor = tf.cast(limit / scaled_norm, dtype)
     # Not a factor of 1, which turns subnormal numbers into 0 on some threads.
     return [

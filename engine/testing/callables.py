@@ -3,6 +3,7 @@
 import functools
 import inspect
 import types
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -24,7 +25,7 @@ class Callable:
         if not callable(function):
             raise TypeError(f"expected a function or a module that can be called, found {function!r}")
         self.label = label(function)
-        modules = list(_modules(function))
+        modules = list(modules_of(function))
         if modules and dtype is not None:
             copies = _copies(modules, dtype)
             function = _replaced(function, copies)
@@ -66,13 +67,13 @@ def label(function) -> str:
     return type(function).__name__ if name.startswith("<") and name != "<lambda>" else name
 
 
-def _modules(function):
+def modules_of(function) -> Iterator[tf.Module]:
     """The modules that can be replaced by copies, without repetition."""
     if isinstance(function, tf.Module):
         yield function
     elif isinstance(function, functools.partial):
         parts = [function.func, *tf.nest.flatten([function.args, function.keywords])]
-        found = {id(module): module for part in parts for module in _modules(part)}
+        found = {id(module): module for part in parts for module in modules_of(part)}
         yield from found.values()
     elif isinstance(getattr(function, "__self__", None), tf.Module):
         yield function.__self__

@@ -46,7 +46,7 @@ class Function:
                 leaf = _tensor(leaf, dtype)
                 self.points.append(Point(name, leaf, place=place))
             self.leaves.append(leaf)
-        self._options = {"training"} if training is not None and _takes_training(callee.function) else set()
+        self._options = {"training"} if training is not None and takes_training(callee.function) else set()
         self._held = {}
         self.ignored = set()
         self._find_variables()
@@ -123,13 +123,18 @@ class Function:
 
 
 class Gradient:
-    """The gradient of ∑ v·outputs by the points, itself a function of them: for derivatives of second order."""
+    """The gradient of ∑ v·outputs by the points, a function of these and of v: for derivatives of second order."""
 
     def __init__(self, function: Function, cotangents: list[tf.Tensor]):
-        self._function, self._cotangents = function, cotangents
-        self.points, self.at = function.points, function.at
+        self._function = function
+        outputs = function.outputs(function.values)
+        upstream = [tf.cast(v, y.dtype) for v, y in zip(cotangents, outputs, strict=True)]
+        self._sources = len(function.points)
+        self.points = list(function.points)
+        for name, v in zip(function.output_names, upstream, strict=True):
+            self.points.append(Point(f"cotangent of {name}", v))
         self.output_names = [f"gradient of {point.name}" for point in function.points]
-        parts = zip(cotangents, function.outputs(function.values), strict=True)
+        parts = zip(cotangents, outputs, strict=True)
         self._size = math.hypot(*(float(tf.norm(v * tf.cast(y, tf.float64))) for v, y in parts))
 
     @property
@@ -140,14 +145,20 @@ class Gradient:
     @property
     def values(self) -> list[tf.Tensor]:
         """The values of the points at which the check is made."""
-        return self._function.values
+        return [point.value for point in self.points]
+
+    @contextlib.contextmanager
+    def at(self, values: list[tf.Tensor]) -> Iterator[list]:
+        """See `Function.at`."""
+        with self._function.at(values[: self._sources]) as sources:
+            yield [*sources, *values[self._sources :]]
 
     def __call__(self, sources: list) -> list[tf.Tensor]:
         """The gradients, zeros where there is none."""
+        sources, upstream = sources[: self._sources], sources[self._sources :]
         with tf.GradientTape() as tape:
             tape.watch(sources)
             outputs = self._function(sources)
-        upstream = [tf.cast(v, y.dtype) for v, y in zip(self._cotangents, outputs, strict=True)]
         gradients = tape.gradient(outputs, sources, upstream)
         return [dense(gradient, source) for gradient, source in zip(gradients, sources, strict=True)]
 
@@ -160,7 +171,7 @@ class Gradient:
         """What rounding could make of ∑ v·gradients: a gradient sums up numbers of the size of outputs / points."""
         parts = [
             EPSILON[point.value.dtype] * float(tf.norm(v / scale(point.value, "floored")))
-            for v, point in zip(cotangents, self.points, strict=True)
+            for v, point in zip(cotangents, self._function.points, strict=True)
         ]
         return self._size * math.hypot(*parts)
 
@@ -180,7 +191,8 @@ def _tensor(leaf, dtype: tf.DType | None) -> tf.Tensor:
     return tf.identity(leaf) if dtype is None else tf.cast(leaf, dtype)
 
 
-def _takes_training(function) -> bool:
+def takes_training(function) -> bool:
+    """Whether a callable has a parameter `training`, or takes any keyword."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -4,12 +4,22 @@ import dataclasses
 import functools
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from engine.testing.functions import EPSILON
 
-# The third difference of float16 is finer; what is coarser is a function that turns within a step.
+# The rounding of float16 is finer; what is coarser is a function that turns within a step.
 _COARSEST = 2.0**-9
+# Relative steps: between two of them the third order falls by 4,096, a kink by 16, rounding not at all.
+_LOOKED_AT = {
+    tf.float64: [2.0**exponent for exponent in (-8, -12, -16, -20, -24)],
+    tf.float32: [2.0**exponent for exponent in (-5, -9, -13)],
+}
+_FADES = 8
+_NOTICED = 2.0**5
+_FEW = 64
+_GOLDEN = (math.sqrt(5) - 1) / 2
 # Between what the rounding of the point changes and the outputs themselves there must be room for a ladder of steps.
 _ROOM = {tf.float64: 2.0**20, tf.float32: 2.0**16}
 _TINY = {tf.float32: 2.0**-126, tf.float16: 2.0**-14, tf.bfloat16: 2.0**-126}
@@ -165,28 +175,34 @@ def underflow(tensors: list[tf.Tensor], weights: list) -> float:
 
 
 def rounding(base: Base, moves: list) -> float:
-    """The relative rounding of the outputs as it is, from third differences, which see nothing else at such steps.
+    """The relative rounding of the outputs as it is: what no parabola follows at steps where nothing else is left.
 
-    (Moré and Wild 2011, "Estimating computational noise".) A function that computes in float32 within shows itself
-    here; what only looks like noise, a kink nearby or a scale that is finer than the steps, fades with the step.
+    (After Moré and Wild 2011, "Estimating computational noise".) A function that computes in float32 within, or takes
+    differences of larger numbers, shows itself here; what only looks like noise, a kink nearby or a scale that is
+    finer than the steps, fades with the step.
     """
-    if base.epsilon > 2.0**-40:
-        return base.epsilon
-    found = _third_difference(base, moves, 2.0**-20)
-    if found > 2**8 * base.epsilon:
-        coarse, found = found, _third_difference(base, moves, 2.0**-24)
-        if not coarse / 32 < found < _COARSEST:
-            found = base.epsilon
-    return max(found, base.epsilon)
+    found = math.inf
+    for step in _LOOKED_AT.get(base.coarsest, ()):
+        coarse, found = found, _unevenness(base, moves, step)
+        if not found > _NOTICED * base.epsilon:
+            break
+        if coarse / _FADES < found < _COARSEST:
+            return found
+    return base.epsilon
 
 
-def _third_difference(base: Base, moves: list, step: float) -> float:
+def _unevenness(base: Base, moves: list, step: float) -> float:
+    """The root mean square of what outputs at uneven distances up to 3 steps are off their best parabola."""
+    values = sum(y.shape.num_elements() for y in base.outputs)
+    # Rounded numbers may lie on a parabola by chance: of few there are looked at more.
+    times = np.concatenate([[0.0, 1.0, 2.0, 3.0], np.modf(np.arange(1, 2 + _FEW // max(values, 8)) * _GOLDEN)[0] * 3])
     ladder = Ladder(base, moves)
-    runs = [base.outputs, *(ladder.outputs(count * step) for count in (1, 2, 3))]
+    runs = [base.outputs, *(ladder.outputs(time * step) for time in times[1:])]
+    parabolas = np.linalg.qr(np.vander(times, 3))[0]
     squares, size = 0.0, 0.0
     for v, *ys in zip(base.cotangents, *runs, strict=True):
-        y0, y1, y2, y3 = (tf.cast(y, tf.float64) for y in ys)
-        squares = math.hypot(squares, length(v * (y3 - 3 * y2 + 3 * y1 - y0)))
-        size = math.hypot(size, length(v * y0))
-    # The variances of 1, 3, 3 and 1 roundings add up to 20 of one.
-    return squares / math.sqrt(20) / size if size else 0.0
+        apart = tf.stack([v * (tf.cast(y, tf.float64) - tf.cast(ys[0], tf.float64)) for y in ys])
+        apart = tf.reshape(apart, [len(times), -1])
+        squares = math.hypot(squares, length(apart - parabolas @ (parabolas.T @ apart)))
+        size = math.hypot(size, length(v * tf.cast(ys[0], tf.float64)))
+    return squares / math.sqrt(len(times) - 3) / size if size else 0.0

@@ -78,7 +78,7 @@ class GradientError(AssertionError):
     """A gradient that is wrong, missing, not finite, or of a function that can't be checked.
 
     verdict: "adjoint", "taylor", "differences" (the first that failed; `report.failed` has all), "disconnected",
-        "constant", "non_deterministic", "non_finite" or "kink".
+        "constant", "non_deterministic", "non_finite", "non_linear" (in the cotangent) or "kink".
     name: the input, variable or output; index: the coordinate in it, or None.
     analytic, numeric: the two derivatives of ∑ v·outputs there, or None; seed: repeats the check.
     report: the `GradientReport` as far as it came.

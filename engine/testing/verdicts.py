@@ -11,9 +11,9 @@ from engine.testing.connections import refuse_non_finite
 from engine.testing.culprit import acquitted, culprit
 from engine.testing.differences import Difference, differences
 from engine.testing.directions import cotangents, direction, generator, typical
-from engine.testing.functions import dense
+from engine.testing.functions import EPSILON, dense
 from engine.testing.kinks import Kinks, accept, at_coordinates
-from engine.testing.ladder import Base, Ladder, norm, rounding
+from engine.testing.ladder import Base, Ladder, norm, rounding, underflow
 from engine.testing.report import GradientError, GradientReport, Kink
 from engine.testing.taylor import ENOUGH, taylor
 
@@ -24,6 +24,8 @@ _FELT = 1e-4
 # An error of this share of ‖∇φ∘u‖ says little about the gradient.
 _VAGUE = 1e-2
 _CANCELLED = 2.0**10
+# By which powers of two a cotangent is scaled, within the range of the dtype.
+_POWERS = {tf.float64: 20, tf.float32: 20, tf.float16: 3, tf.bfloat16: 20}
 
 
 @dataclasses.dataclass
@@ -135,23 +137,46 @@ class Check:
             self.report.kinks.append(kink)
 
     def _base(self, number: int) -> Base:
-        function = self.function
+        function, names = self.function, self.report.names
         with function.at(function.values) as sources:
-            with tf.GradientTape(persistent=number == 0) as tape:
+            with tf.GradientTape(persistent=True) as tape:
                 tape.watch(sources)
                 outputs = function(sources)
             v = cotangents(generator(self.report.seed, 0, number), outputs)
-            upstream = [tf.cast(part, y.dtype) for part, y in zip(v, outputs, strict=True)]
-            runs = [tape.gradient(outputs, sources, upstream) for _ in range(2 if number == 0 else 1)]
-        names, runs = self.report.names, [list(map(dense, run, function.values)) for run in runs]
-        refuse_non_finite(zip(function.output_names, outputs, strict=True), self.refuse)
-        refuse_non_finite([(f"gradient of {n}", g) for n, g in zip(names, runs[0], strict=True)], self.refuse)
-        base = Base(function, outputs, v, runs[0])
-        for name, one, two in zip(names, runs[0], runs[-1], strict=True):
-            # Backward passes may add up in any order, but differ by no more than that.
-            if _size(one - two) > math.sqrt(base.epsilon) * _size(one):
-                self.refuse("non_deterministic", name, "its gradient differs between two backward passes")
+
+            def backward(factor):
+                upstream = [tf.cast(part * factor, y.dtype) for part, y in zip(v, outputs, strict=True)]
+                return list(map(dense, tape.gradient(outputs, sources, upstream), function.values))
+
+            gradients = backward(1.0)
+            refuse_non_finite(zip(function.output_names, outputs, strict=True), self.refuse)
+            refuse_non_finite([(f"gradient of {n}", g) for n, g in zip(names, gradients, strict=True)], self.refuse)
+            base = Base(function, outputs, v, gradients)
+            if number < 2:
+                self._refuse_nonlinear(base, backward, _POWERS[base.coarsest] * (-1) ** number)
         return base
+
+    def _refuse_nonlinear(self, base: Base, backward, power: int) -> None:
+        """A cotangent that is 2ᵏ times as large makes every gradient 2ᵏ times as large, to the rounding of sums."""
+        factor, names = 2.0**power, self.report.names
+
+        def differing(one, two):
+            for name, g, other, value in zip(names, one, two, base.values, strict=True):
+                # Backward passes may add up in any order, but differ by no more than that.
+                lost = base.floor + underflow([g], [tf.ones([], g.dtype)]) * (1 + 1 / factor)
+                off = _size(tf.cast(g, tf.float64) - tf.cast(other, tf.float64))
+                if math.isfinite(off) and off > math.sqrt(EPSILON[value.dtype]) * _size(g) + lost:
+                    return name
+            return None
+
+        scaled = [tf.cast(g, tf.float64) / factor for g in backward(factor)]
+        name = differing(base.gradients, scaled)
+        if name is None:
+            return
+        if moved := differing(base.gradients, backward(1.0)):
+            self.refuse("non_deterministic", moved, "its gradient differs between two backward passes")
+        why = f"a cotangent 2^{power} times as large does not make it 2^{power} times as large"
+        self.refuse("non_linear", name, f"its gradient is not linear in the cotangent: {why}")
 
     def _outcome(self, base: Base, number: int, kind: str, moving: set[int]) -> Outcome:
         moves = direction(generator(self.report.seed, 1, number), base.values, kind, self.kinks.still)

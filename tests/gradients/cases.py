@@ -180,4 +180,9 @@ for name in ("clip_by_global_norm", "clip_by_norm", "clip_by_value"):
     for label, limit in (("cuts", 0.8), ("cuts-one", 2.2)):
         point = (normal(3, 2), normal(4, seed=1), np.array(limit))
         add(f"optim.{name}", label, lambda f=clip, point=point: (clipped(f), point))
+    add(
+        f"optim.{name}",
+        "nothing-to-cut",
+        lambda f=clip: (lambda g, h: f(1.5)([g, h], []), (np.zeros((3, 2)), np.zeros(4))),
+    )
     add(f"optim.{name}", "slices", lambda f=clip: (sliced(f), (normal(3, 2), normal(5, seed=1))))

@@ -115,6 +115,14 @@ for mistake, wrong in [
         right=lambda g, y, x: tf.IndexedSlices(g, ROWS, SHAPE))
 
 
+# What arrives is bent, and not only handed on.
+for mistake, wrong in [
+    ("square: clips what arrives", lambda g, y, x: 2 * x * tf.clip_by_value(g, -10, 10)),
+    ("square: drops what is small", lambda g, y, x: 2 * x * tf.where(tf.abs(g) > 1e-3, g, 0)),
+]:
+    in_function(mistake, tf.square, wrong, X, blamed=0, right=lambda g, y, x: 2 * x * g)
+
+
 # Updates.
 def adam(g, x, m, v, squared=tf.identity):
     """The new variable; what is squared into the second moment passes through `squared`."""
@@ -140,6 +148,7 @@ for mistake, function, wrong, right, inputs in [
     ("second order: frozen", tf.tanh, lambda g, y, x: g * stop(1 - tf.tanh(x)**2),
         lambda g, y, x: g * (1 - tf.tanh(x)**2), [X]),
     ("second order: none at all", tf.square, lambda g, y, x: stop(2 * g * x), None, [X]),
+    ("second order: what arrives is no constant", tf.square, lambda g, y, x: 2 * stop(g) * x, None, [X]),
     ("second order: by a factor of 1.01", lambda x: x**3, lambda g, y, x: g * slope(lambda c: 1.01 * c)(x),
         lambda g, y, x: g * slope(tf.identity)(x), [X]),
     ("second order: one of 10,000", lambda x: x**3, lambda g, y, x: g * slope(at((42, 24), lambda c: 1.01 * c))(x),

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from engine.names import variable_paths
-from engine.testing.callables import Callable, _modules
+from engine.testing.callables import Callable, modules_of
 from engine.testing.directions import generator
-from engine.testing.functions import _takes_training, dense
+from engine.testing.functions import dense, takes_training
 from engine.testing.nests import is_floating, named_leaves
 
 GRADIENT, MOVED = "the gradient of ", " after the call"
@@ -29,11 +29,11 @@ class Subject:
     def __init__(self, fn: Function, inputs: Any, training: Any = None, dtype: tf.DType | None = None):
         callee = Callable(fn, dtype)
         self.function, self.training, self._label = callee.function, training, callee.label
-        self._takes_training = _takes_training(self.function)
+        self._takes_training = takes_training(self.function)
         args = tuple(inputs) if type(inputs) in (list, tuple) else (inputs,)
         self.args = map_tensors(lambda leaf: _tensor(leaf, dtype), args)
         self.sources = _floating(self.args)
-        modules = list(_modules(self.function))
+        modules = list(modules_of(self.function))
         self.variables = variable_paths(modules[0] if len(modules) == 1 else modules)
         names = {id(variable): name for name, variable in self.variables.items()}
         # What a module calls is below it; what a plain function reads shows when it is called.
