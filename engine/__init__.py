@@ -1,6 +1,6 @@
 """The core of Tapeline: objective, step, loop, trainer, state; losses and metrics; hooks and files."""
 
-from engine import hooks, losses, metrics
+from engine import hooks, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
 from engine.files.checkpoints import CheckpointError
@@ -42,6 +42,7 @@ __all__ = [
     "mean_gradients",
     "metrics",
     "parameter_count",
+    "regularizers",
     "restore",
     "save_weights",
     "slice_sums",

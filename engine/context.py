@@ -20,17 +20,19 @@ class StepContext:
     seed: int64 scalar; step: int64 scalar, updates done before this one; first_row: index of the slice's first row
     in the global batch; valid_rows: how many rows count, the rest is padding (None: all);
     all_reduce: sums a tensor over replicas; replicas: how many there are.
+    first_part: whether no other part of the slice was computed before in this step, a bool or a scalar bool tensor.
     replays: set on a copy (`copy.copy`) for a second run with the same draws, for the backward pass.
     """
 
     replays = False
 
-    def __init__(self, seed, step, first_row=0, valid_rows=None, *, all_reduce=None, replicas: int = 1):
+    def __init__(self, seed, step, first_row=0, valid_rows=None, *, all_reduce=None, replicas=1, first_part=True):
         self.seed = tf.convert_to_tensor(seed, tf.int64)
         self.step = tf.convert_to_tensor(step, tf.int64)
         self.first_row = tf.cast(first_row, tf.int64)
         self.valid_rows = valid_rows
         self.replicas = replicas
+        self.first_part = first_part
         self.all_reduce = all_reduce or (lambda tensor: tensor)
         self.draws = 0
 

@@ -71,13 +71,14 @@ def _looped(sums_of, batch, context, cut):
 
     # All that differs between parts is an argument: the function is traced once, and compiled once.
     @tf.function(autograph=False, jit_compile=cut.jit_compile)
-    def compute(batch, seed, step, first_row, valid_rows):
-        return sums_of(batch, StepContext(seed, step, first_row, valid_rows, **reduce))
+    def compute(batch, seed, step, first_row, valid_rows, first_part):
+        return sums_of(batch, StepContext(seed, step, first_row, valid_rows, **reduce, first_part=first_part))
 
     def part_sums(number, count):
         own, first_row, rows = _part(batch, context, number, count)
         # Where every row counts, layers are spared the masks.
-        return compute(own, seed, step, first_row, None if context.valid_rows is None else rows)
+        valid_rows = None if context.valid_rows is None else rows
+        return compute(own, seed, step, first_row, valid_rows, tf.equal(number, 0))
 
     if cut.parts == 1:
         return part_sums(0, 1)
@@ -118,7 +119,9 @@ def _one_by_one(sums_of, batch, context, cut):
         own, first_row, rows = _part(batch, context, number, cut.parts)
         reduce = {"all_reduce": context.all_reduce, "replicas": context.replicas}
         with tf.xla.experimental.jit_scope() if cut.jit_compile else contextlib.nullcontext():
-            sums = sums_of(own, StepContext(context.seed, context.step, first_row, rows, **reduce))
+            sums = sums_of(
+                own, StepContext(context.seed, context.step, first_row, rows, **reduce, first_part=number == 0)
+            )
         total = sums if total is None else added(total, sums)
     return total
 

@@ -81,10 +81,13 @@ class Columns:
         weight, examples = self.get(row, "weight"), self.get(row, "examples")
         data_loss = self.get(row, "loss") / weight if weight else 0.0
         penalty = self.get(row, "penalty") / examples if examples else 0.0
-        results = {
-            name: metric.result(row[self._at[name]].reshape(metric.shape)) for name, metric in self.metrics.items()
-        }
+        sums = self.metric_sums(row)
+        results = {name: metric.result(sums[name]) for name, metric in self.metrics.items()}
         return {"loss": data_loss + penalty, "data_loss": data_loss, **results}
+
+    def metric_sums(self, row: np.ndarray) -> dict[str, np.ndarray]:
+        """The metrics' sums in a row, each in its metric's shape."""
+        return {name: row[self._at[name]].reshape(metric.shape) for name, metric in self.metrics.items()}
 
     def last_values(self, row: np.ndarray) -> dict[str, float]:
         """The norms of the last step, where they were asked for."""

@@ -44,28 +44,51 @@ class Supervised:
     """The usual objective: a per-example loss of `labels` and the model's outputs.
 
     loss: a function `(labels, outputs) -> [batch] or [batch, time]`, or the name of one in `engine.losses`.
+    ignore_class: a label that says that there is none (padding of a sequence, an unknown pixel): what has it weighs 0,
+        and loss and metrics see class 0 there.
+    penalties: functions `model -> scalar` by name, such as those of `engine.regularizers`.
 
-    The batch is a dict with `inputs`, `labels` and, if examples do not count alike, `weights` ([batch], or the
-    shape of the losses).
+    The batch is a dict with `inputs`, `labels` and, if examples or tokens do not count alike, `weights` ([batch], or
+    the shape of the losses): the loss of sequences is the mean over tokens, not over sequences' means.
     """
 
-    def __init__(self, loss: str | Callable):
-        self.loss = losses_module.get(loss)
+    def __init__(
+        self,
+        loss: str | Callable,
+        *,
+        ignore_class: int | None = None,
+        penalties: Mapping[str, Callable] | None = None,
+    ):
+        self.loss, self.ignore_class = losses_module.get(loss), ignore_class
+        self.penalties = dict(penalties or {})
+        for name, penalty in self.penalties.items():
+            if not callable(penalty):
+                raise TypeError(f"Supervised: penalties[{name!r}] must be a function of a model, found {penalty!r}")
 
     def __call__(self, model: tf.Module, batch: Mapping[str, Any], training: Any) -> Terms:
         """The terms of one slice."""
         outputs = call_model(model, batch["inputs"], training)
-        losses = self.loss(batch["labels"], outputs)
+        labels = batch["labels"]
+        if self.ignore_class is not None:
+            labels = tf.convert_to_tensor(labels)
+            counted = tf.not_equal(labels, tf.constant(self.ignore_class, labels.dtype))
+            labels = tf.where(counted, labels, tf.zeros_like(labels))
+        losses = self.loss(labels, outputs)
         if losses.shape.rank == 0:
             raise ValueError("a loss must return one value per example ([batch] or [batch, time]), not their mean")
         if batch.get("weights") is None:
             weights = tf.ones_like(losses)
         else:
             weights = tf.cast(batch["weights"], losses.dtype)
+            if weights.shape.rank > losses.shape.rank:
+                raise ValueError(f"weights of shape {weights.shape} do not fit losses of shape {losses.shape}")
             for _ in range(losses.shape.rank - weights.shape.rank):
                 weights = weights[..., tf.newaxis]
             weights = tf.broadcast_to(weights, tf.shape(losses))
-        return Terms(losses, weights, outputs, batch["labels"])
+        if self.ignore_class is not None:
+            weights = tf.where(tf.reshape(counted, tf.shape(losses)), weights, tf.zeros_like(weights))
+        penalties = {name: penalty(model) for name, penalty in self.penalties.items()}
+        return Terms(losses, weights, outputs, labels, penalties or 0.0)
 
 
 def as_objective(objective: Callable | str) -> Callable[..., Terms]:
@@ -82,7 +105,8 @@ def as_objective(objective: Callable | str) -> Callable[..., Terms]:
 def checked_for(objective: Callable[..., Terms], pipeline: Any) -> Callable[..., Terms]:
     """The objective, refusing at trace time a model with fewer outputs than the data has classes."""
     classes = getattr(getattr(pipeline, "info", None), "classes", None)
-    if not classes or getattr(objective, "loss", None) is not losses_module.sparse_categorical_crossentropy:
+    loss = getattr(objective, "loss", None)
+    if not classes or getattr(loss, "func", loss) is not losses_module.sparse_categorical_crossentropy:
         return objective
 
     def checked(model, batch, training):

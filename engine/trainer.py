@@ -164,6 +164,10 @@ class Trainer:
         """
         return self._columns.values(self._evaluate(pipeline, stoppable=False))
 
+    def metric_sums(self, pipeline: Any) -> dict[str, np.ndarray]:
+        """What `evaluate` has each metric's number from: its `per_class` or `matrix` take it."""
+        return self._columns.metric_sums(self._evaluate(pipeline, stoppable=False))
+
     def predict(self, pipeline: Any) -> Any:
         """The model's outputs for every example in source order: an array [examples, …], or a nest of arrays."""
         predict = self._traces.get(
@@ -230,8 +234,7 @@ class Trainer:
             if self._over(run):
                 break
             if iterator is None:
-                shard = self.replicas.shard()
-                iterator = iter(run.train.training(self.seed, run.epoch, run.index, **shard))
+                iterator = iter(run.train.training(self.seed, run.epoch, run.index, **self.replicas.shard()))
             traces = self.traces
             loop = self._training_loop(run, iterator.element_spec)
             fresh = loop.experimental_get_tracing_count() == 0

@@ -6,19 +6,25 @@ import operator
 
 def positive(layer, name, value):
     """`value` as an int of at least 1."""
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{layer!r}: {name} must be a positive integer, found {value!r}")
-    return number
+    return _whole(layer, name, value, 1)
 
 
-def pair(layer, name, value):
-    """`value`, one positive integer or two of them (height, width), as a tuple of two."""
-    height, width = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, value)
-    return positive(layer, name, height), positive(layer, name, width)
+def sides(layer, name, value, rank, least=1):
+    """`value`, one integer of at least 1 (or 0) or `rank` of them, such as (height, width), as a tuple of `rank`."""
+    if isinstance(value, (tuple, list)) and len(value) != rank:
+        raise ValueError(f"{layer!r}: {name} must be {_WHOLE[least]} or {rank} of them, found {value!r}")
+    each = value if isinstance(value, (tuple, list)) else (value,) * rank
+    return tuple(_whole(layer, name, side, least) for side in each)
+
+
+def margins(layer, name, value, rank):
+    """`value` as (before, after) for each of `rank` sides: one integer of at least 0, or one or two for each side."""
+    each = [value] * rank if rank == 1 or not isinstance(value, (tuple, list)) else value
+    pairs = [tuple(side) if isinstance(side, (tuple, list)) else (side, side) for side in each]
+    if len(pairs) != rank or any(len(pair) != 2 or min(map(_index, pair)) < 0 for pair in pairs):
+        forms = "a pair of them" if rank == 1 else f"{rank} of them or {rank} pairs"
+        raise ValueError(f"{layer!r}: {name} must be {_WHOLE[0]}, {forms}, found {value!r}")
+    return tuple((_index(before), _index(after)) for before, after in pairs)
 
 
 def fraction(layer, name, value):
@@ -28,17 +34,35 @@ def fraction(layer, name, value):
     return float(value)
 
 
-def padding(layer, value):
-    """`value`, if it is "valid" or "same"."""
-    if value not in ("valid", "same"):
-        raise ValueError(f"{layer!r}: padding must be 'valid' or 'same', found {value!r}")
+def above_zero(layer, name, value):
+    """`value` as a finite float above 0."""
+    if isinstance(value, bool) or not (isinstance(value, numbers.Real) and 0 < value < float("inf")):
+        raise ValueError(f"{layer!r}: {name} must be positive, found {value!r}")
+    return float(value)
+
+
+def not_negative(layer, name, value):
+    """`value` as a finite float of at least 0."""
+    if isinstance(value, bool) or not (isinstance(value, numbers.Real) and 0 <= value < float("inf")):
+        raise ValueError(f"{layer!r}: {name} must be at least 0, found {value!r}")
+    return float(value)
+
+
+def padding(layer, value, allowed=("valid", "same")):
+    """`value`, if it is one of those allowed."""
+    if value not in allowed:
+        *others, last = map(repr, allowed)
+        raise ValueError(f"{layer!r}: padding must be {', '.join(others)} or {last}, found {value!r}")
     return value
 
 
+SIDES = {1: ["length"], 2: ["height", "width"], 3: ["depth", "height", "width"]}
+
+
 def window(layer, x, size):
-    """Refuses images `x: [batch, height, width, channels]` smaller than a window `size` that is not padded."""
+    """Refuses an input `x: [batch, *sides, channels]` smaller than a window `size` that is not padded."""
     if layer.padding == "valid":
-        for side, length, needed in zip(("height", "width"), x.shape[1:3], size, strict=True):
+        for side, length, needed in zip(SIDES[len(size)], x.shape[1:-1], size, strict=True):
             if length is not None and length < needed:
                 raise ValueError(
                     f"{layer!r}: the window's {side} of {needed} exceeds the input {x.shape.as_list()}; "
@@ -53,3 +77,22 @@ def lookup(kind, choice, by_name):
     if isinstance(choice, str) and choice in by_name:
         return by_name[choice]
     raise ValueError(f"unknown {kind} {choice!r}: expected a function or one of {', '.join(sorted(by_name))}")
+
+
+_WHOLE = ("an integer of at least 0", "a positive integer")
+
+
+def _whole(layer, name, value, least):
+    """`value` as an int of at least 0 or 1."""
+    number = _index(value)
+    if number < least:
+        raise ValueError(f"{layer!r}: {name} must be {_WHOLE[least]}, found {value!r}")
+    return number
+
+
+def _index(value):
+    """`value` as an int, −1 if it is none."""
+    try:
+        return -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return -1

@@ -7,6 +7,8 @@
 - `valid_rows`: None, or a scalar int32 tensor: rows from there on are padding;
 - `all_reduce(tensor)`: the sum over all replicas, with its gradient;
 - `replicas`: how many there are (1 when it does not say);
+- `first_part`: whether this is the first part of its slice of the batch that a replica computes in a step, a bool
+  or a scalar bool tensor (True when it does not say): what moves once per step, whatever the batch, moves there;
 - `replays`: whether a layer computes again what it has computed before, for the backward pass
   (False when it does not say): what must happen once per step has happened.
 
@@ -59,6 +61,21 @@ def uniform(training, shape):
     return tf.random.stateless_uniform(shape, fresh_seed())
 
 
+def normal(training, shape):
+    """Float64 standard normals of `shape`: Φ⁻¹ of `uniform`'s.
+
+    In float32, XLA and TensorFlow's kernels differ by 2e-5, and kernels within themselves by where a value lies.
+    """
+    # The uniforms are multiples of 2⁻²³: half a step up they lie evenly within (0, 1), and none becomes infinite.
+    return tf.math.ndtri(tf.cast(uniform(training, shape), tf.float64) + 2.0**-24)
+
+
+def sizes(x):
+    """The sizes of `x`, a shape for a draw: ints where they are known, else scalar tensors."""
+    dynamic = tf.unstack(tf.shape(x))
+    return [size if known is None else known for known, size in zip(x.shape, dynamic, strict=True)]
+
+
 def valid_rows(training):
     """The number of rows that are no padding, or None if all are valid."""
     return getattr(training, "valid_rows", None)
@@ -72,6 +89,11 @@ def replicas(training):
 def all_reduce(training, tensor):
     """The sum of `tensor` over all replicas."""
     return training.all_reduce(tensor) if hasattr(training, "all_reduce") else tensor
+
+
+def once(training):
+    """Whether what moves once per step, whatever the batch, is to move now: a bool, or a scalar bool tensor."""
+    return False if replaying(training) else getattr(training, "first_part", True)
 
 
 def replaying(training):

@@ -20,6 +20,9 @@ from layers import checks, context
 # The standard deviation of a standard normal cut at ±2.
 CUT_NORMAL_STDDEV = 0.87962566103423978
 
+MODES = ("fan_in", "fan_out", "fan_avg")
+DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
+
 
 def zeros(shape, dtype=tf.float32, seed=None):
     """All 0."""
@@ -33,32 +36,32 @@ def ones(shape, dtype=tf.float32, seed=None):
 
 def glorot_uniform(shape, dtype=tf.float32, seed=None):
     """Uniform with variance 2 / (fan_in + fan_out): Glorot and Bengio 2010, equation 16."""
-    return _uniform_of_variance(2 / sum(fans(shape)), shape, dtype, seed)
+    return variance_scaling(1.0, "fan_avg", "uniform")(shape, dtype, seed)
 
 
 def glorot_normal(shape, dtype=tf.float32, seed=None):
     """Truncated normal with variance 2 / (fan_in + fan_out): Glorot and Bengio 2010, equation 12."""
-    return _normal_of_variance(2 / sum(fans(shape)), shape, dtype, seed)
+    return variance_scaling(1.0, "fan_avg")(shape, dtype, seed)
 
 
 def he_uniform(shape, dtype=tf.float32, seed=None):
     """Uniform with variance 2 / fan_in: He et al. 2015, equation 10."""
-    return _uniform_of_variance(2 / fans(shape)[0], shape, dtype, seed)
+    return variance_scaling(2.0, distribution="uniform")(shape, dtype, seed)
 
 
 def he_normal(shape, dtype=tf.float32, seed=None):
     """Truncated normal with variance 2 / fan_in: He et al. 2015, equation 10."""
-    return _normal_of_variance(2 / fans(shape)[0], shape, dtype, seed)
+    return variance_scaling(2.0)(shape, dtype, seed)
 
 
 def lecun_uniform(shape, dtype=tf.float32, seed=None):
     """Uniform with variance 1 / fan_in: LeCun et al. 1998, "Efficient BackProp", equation 16."""
-    return _uniform_of_variance(1 / fans(shape)[0], shape, dtype, seed)
+    return variance_scaling(distribution="uniform")(shape, dtype, seed)
 
 
 def lecun_normal(shape, dtype=tf.float32, seed=None):
     """Truncated normal with variance 1 / fan_in: LeCun et al. 1998, "Efficient BackProp", equation 16."""
-    return _normal_of_variance(1 / fans(shape)[0], shape, dtype, seed)
+    return variance_scaling()(shape, dtype, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,7 @@ class random_uniform:
 
     def __call__(self, shape, dtype=tf.float32, seed=None):
         """A draw of `shape`."""
-        return tf.random.stateless_uniform(shape, _seed(seed), self.minval, self.maxval, dtype)
+        return tf.cast(tf.random.stateless_uniform(shape, _seed(seed), self.minval, self.maxval, _wide(dtype)), dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +96,7 @@ class random_normal:
 
     def __call__(self, shape, dtype=tf.float32, seed=None):
         """A draw of `shape`."""
-        return tf.random.stateless_normal(shape, _seed(seed), self.mean, self.stddev, dtype)
+        return tf.cast(tf.random.stateless_normal(shape, _seed(seed), self.mean, self.stddev, _wide(dtype)), dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +108,54 @@ class truncated_normal:
 
     def __call__(self, shape, dtype=tf.float32, seed=None):
         """A draw of `shape`."""
-        return tf.random.stateless_truncated_normal(shape, _seed(seed), self.mean, self.stddev, dtype)
+        draw = tf.random.stateless_truncated_normal(shape, _seed(seed), self.mean, self.stddev, _wide(dtype))
+        return tf.cast(draw, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class variance_scaling:
+    """Mean 0 and variance scale / n, n the `mode`: "fan_in", "fan_out", or their mean "fan_avg" (see `fans`).
+
+    distribution: "truncated_normal" (cut at two standard deviations of the uncut one, and of the right variance
+    after it), "untruncated_normal" or "uniform".
+    """
+
+    scale: float = 1.0
+    mode: str = "fan_in"
+    distribution: str = "truncated_normal"
+
+    def __post_init__(self):
+        if not 0 < self.scale < math.inf:
+            raise ValueError(f"variance_scaling: scale must be positive, found {self.scale!r}")
+        for name, allowed in (("mode", MODES), ("distribution", DISTRIBUTIONS)):
+            if getattr(self, name) not in allowed:
+                expected, found = ", ".join(map(repr, allowed)), getattr(self, name)
+                raise ValueError(f"variance_scaling: {name} must be one of {expected}, found {found!r}")
+
+    def __call__(self, shape, dtype=tf.float32, seed=None):
+        """A draw of `shape`."""
+        fan_in, fan_out = fans(shape)
+        count = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        stddev = math.sqrt(self.scale / count)
+        draw = {
+            "truncated_normal": truncated_normal(0.0, stddev / CUT_NORMAL_STDDEV),
+            "untruncated_normal": random_normal(0.0, stddev),
+            "uniform": random_uniform(-math.sqrt(3) * stddev, math.sqrt(3) * stddev),
+        }[self.distribution]
+        return draw(shape, dtype, seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class identity:
+    """`gain` on the diagonal, else 0, for a matrix of any two sizes."""
+
+    gain: float = 1.0
+
+    def __call__(self, shape, dtype=tf.float32, seed=None):
+        """The matrix of `shape`."""
+        if len(shape) != 2:
+            raise ValueError(f"identity needs a shape of 2 dimensions, found {list(shape)}")
+        return tf.constant(self.gain, dtype) * tf.eye(*shape, dtype=dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +173,7 @@ class orthogonal:
         if len(shape) < 2:
             raise ValueError(f"orthogonal needs a shape of at least 2 dimensions, found {list(shape)}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
-        computed = tf.float64 if dtype == tf.float64 else tf.float32
-        normal = tf.random.stateless_normal([max(rows, columns), min(rows, columns)], _seed(seed), dtype=computed)
+        normal = tf.random.stateless_normal([max(rows, columns), min(rows, columns)], _seed(seed), dtype=_wide(dtype))
         q, r = tf.linalg.qr(normal)
         q *= tf.sign(tf.linalg.diag_part(r))
         matrix = tf.transpose(q) if rows < columns else q
@@ -135,7 +184,7 @@ BY_NAME = {
     initializer.__name__: initializer
     for initializer in (
         zeros, ones, constant, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform,
-        lecun_normal, random_uniform, random_normal, truncated_normal, orthogonal,
+        lecun_normal, random_uniform, random_normal, truncated_normal, variance_scaling, orthogonal, identity,
     )
 }  # fmt: skip
 
@@ -161,13 +210,9 @@ def fans(shape):
     return window * shape[-2], window * shape[-1]
 
 
-def _uniform_of_variance(variance, shape, dtype, seed):
-    limit = math.sqrt(3 * variance)
-    return random_uniform(-limit, limit)(shape, dtype, seed)
-
-
-def _normal_of_variance(variance, shape, dtype, seed):
-    return truncated_normal(0.0, math.sqrt(variance) / CUT_NORMAL_STDDEV)(shape, dtype, seed)
+def _wide(dtype):
+    """The dtype to draw in: 8 bits of bfloat16 would leave 128 values to a uniform, all rounded down."""
+    return tf.float64 if dtype == tf.float64 else tf.float32
 
 
 def _seed(seed):

@@ -53,10 +53,9 @@ class BatchNorm(Layer):
         self.channels = checks.positive(self, "channels", channels)
         if not 0 <= momentum <= 1:
             raise ValueError(f"{self!r}: momentum must lie in [0, 1], found {momentum!r}")
-        if not epsilon > 0:
-            raise ValueError(f"{self!r}: epsilon must be positive, found {epsilon!r}")
-        self.momentum, self.epsilon, self.sync = float(momentum), float(epsilon), bool(sync)
-        shape, wide = [self.channels], _at_least_float32(self.dtype)
+        self.epsilon = checks.above_zero(self, "epsilon", epsilon)
+        self.momentum, self.sync = float(momentum), bool(sync)
+        shape, wide = [self.channels], at_least_float32(self.dtype)
         self.gamma = self.variable("gamma", shape, gamma_initializer) if scale else None
         self.beta = self.variable("beta", shape, beta_initializer) if center else None
         self.moving_mean = self.variable("moving_mean", shape, moving_mean_initializer, dtype=wide, trainable=False)
@@ -72,7 +71,7 @@ class BatchNorm(Layer):
     def __call__(self, x, training=False):
         """Normalises by the batch's statistics in training, else by the moving ones."""
         x = self.take(x)
-        wide = _at_least_float32(x.dtype)
+        wide = at_least_float32(x.dtype)
         gamma = tf.ones([self.channels], wide) if self.gamma is None else tf.cast(self.gamma, wide)
         beta = tf.zeros([self.channels], wide) if self.beta is None else tf.cast(self.beta, wide)
         if not (training and self.trainable):
@@ -142,5 +141,6 @@ def _where(valid, x):
     return x if valid is None else tf.where(valid, x, tf.zeros([], x.dtype))
 
 
-def _at_least_float32(dtype):
+def at_least_float32(dtype):
+    """The dtype in which statistics of values of `dtype` are taken."""
     return tf.float64 if dtype == tf.float64 else tf.float32

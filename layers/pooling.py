@@ -1,4 +1,4 @@
-"""Pooling of images."""
+"""Pooling of sequences and images."""
 
 import tensorflow as tf
 
@@ -6,13 +6,13 @@ from layers import checks
 from layers.base import Layer
 
 
-class _Pool2D(Layer):
-    """`[batch, height, width, channels]` → `[batch, height', width', channels]`, window by window."""
+class Pooling(Layer):
+    """`[batch, *sides, channels]` → `[batch, *sides', channels]`, window by window, over `rank` sides."""
 
     def __init__(self, pool_size=2, strides=None, padding="valid"):
         super().__init__()
-        self.pool_size = checks.pair(self, "pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else checks.pair(self, "strides", strides)
+        self.pool_size = checks.sides(self, "pool_size", pool_size, self.rank)
+        self.strides = self.pool_size if strides is None else checks.sides(self, "strides", strides, self.rank)
         self.padding = checks.padding(self, padding)
 
     def last_dimension(self, size):
@@ -21,12 +21,14 @@ class _Pool2D(Layer):
 
     def __call__(self, x):
         """Each window's value."""
-        x = self.take(x, rank=4)
+        x = self.take(x, rank=self.rank + 2)
         checks.window(self, x, self.pool_size)
-        return self.pool(x, self.pool_size, self.strides, self.padding.upper())
+        if self.rank == 2:
+            return self.pool(x, self.pool_size, self.strides, self.padding.upper())
+        return self.pool(x[:, None], (1, *self.pool_size), (1, *self.strides), self.padding.upper())[:, 0]
 
 
-class MaxPool2D(_Pool2D):
+class MaxPool2D(Pooling):
     """The largest value of each window and channel, `[batch, height, width, channels]` → the same, smaller.
 
     `pool_size` and `strides` (None: the pool size) are one number or (height, width); sizes and
@@ -36,10 +38,20 @@ class MaxPool2D(_Pool2D):
     TensorShape([8, 6, 6, 32])
     """
 
-    pool = staticmethod(tf.nn.max_pool2d)
+    rank, pool = 2, staticmethod(tf.nn.max_pool2d)
 
 
-class AveragePool2D(_Pool2D):
+class MaxPool1D(Pooling):
+    """The largest value of each window and channel, `[batch, length, channels]` → the same, shorter; see `MaxPool2D`.
+
+    >>> MaxPool1D(2)(tf.zeros([8, 13, 32])).shape
+    TensorShape([8, 6, 32])
+    """
+
+    rank, pool = 1, staticmethod(tf.nn.max_pool2d)
+
+
+class AveragePool2D(Pooling):
     """The mean of each window and channel, `[batch, height, width, channels]` → the same, smaller.
 
     Arguments as in `MaxPool2D`. Padding does not count: a window at the edge is divided by what it
@@ -49,25 +61,80 @@ class AveragePool2D(_Pool2D):
     [1.0, 1.0, 1.0, 1.0]
     """
 
-    pool = staticmethod(tf.nn.avg_pool2d)
+    rank, pool = 2, staticmethod(tf.nn.avg_pool2d)
 
 
-class GlobalAveragePool2D(Layer):
-    """The mean of each channel over the image: `[batch, height, width, channels]` → `[batch, channels]`.
+class AveragePool1D(Pooling):
+    """The mean of each window and channel, `[batch, length, channels]` → the same, shorter; see `AveragePool2D`.
 
-    Source: Lin et al. 2014, "Network in network", section 3.2.
-
-    >>> GlobalAveragePool2D()(tf.zeros([8, 7, 7, 64])).shape
-    TensorShape([8, 64])
+    >>> AveragePool1D(2)(tf.constant([[[1.0], [3.0], [5.0]]])).numpy().ravel().tolist()
+    [2.0]
     """
 
-    def __init__(self):
+    rank, pool = 1, staticmethod(tf.nn.avg_pool2d)
+
+
+class GlobalPooling(Layer):
+    """`[batch, *sides, channels]` → `[batch, channels]`, or with `keepdims` `[batch, 1, …, channels]`."""
+
+    def __init__(self, *, keepdims=False):
         super().__init__()
+        self.keepdims = bool(keepdims)
 
     def last_dimension(self, size):
         """The input's own."""
         return size
 
     def __call__(self, x):
-        """The mean over height and width."""
-        return tf.reduce_mean(self.take(x, rank=4), [1, 2])
+        """Each channel's value."""
+        x = self.take(x, rank=self.rank + 2)
+        return self.reduce(x, list(range(1, self.rank + 1)), keepdims=self.keepdims)
+
+
+class GlobalAveragePool2D(GlobalPooling):
+    """The mean of each channel over the image: `[batch, height, width, channels]` → `[batch, channels]`.
+
+    `keepdims`: `[batch, 1, 1, channels]`. Source: Lin et al. 2014, "Network in network", section 3.2.
+
+    >>> GlobalAveragePool2D()(tf.zeros([8, 7, 7, 64])).shape
+    TensorShape([8, 64])
+    """
+
+    rank, reduce = 2, staticmethod(tf.reduce_mean)
+
+
+class GlobalAveragePool1D(GlobalPooling):
+    """The mean of each channel over the sequence: `[batch, length, channels]` → `[batch, channels]`.
+
+    `keepdims`: `[batch, 1, channels]`.
+
+    >>> GlobalAveragePool1D(keepdims=True)(tf.zeros([8, 7, 64])).shape
+    TensorShape([8, 1, 64])
+    """
+
+    rank, reduce = 1, staticmethod(tf.reduce_mean)
+
+
+class GlobalMaxPool2D(GlobalPooling):
+    """The largest value of each channel over the image: `[batch, height, width, channels]` → `[batch, channels]`.
+
+    `keepdims`: `[batch, 1, 1, channels]`. Equal largest values share the gradient.
+    Source: Oquab et al. 2015, "Is object localization for free?", section 3.
+
+    >>> GlobalMaxPool2D()(tf.zeros([8, 7, 7, 64])).shape
+    TensorShape([8, 64])
+    """
+
+    rank, reduce = 2, staticmethod(tf.reduce_max)
+
+
+class GlobalMaxPool1D(GlobalPooling):
+    """The largest value of each channel over the sequence: `[batch, length, channels]` → `[batch, channels]`.
+
+    `keepdims`: `[batch, 1, channels]`. Source: Collobert and Weston 2008, section 4.
+
+    >>> GlobalMaxPool1D()(tf.constant([[[1.0, 4.0], [3.0, 2.0]]])).numpy().tolist()
+    [[3.0, 4.0]]
+    """
+
+    rank, reduce = 1, staticmethod(tf.reduce_max)

@@ -54,13 +54,14 @@ Dense(100, 10) expects a last dimension of 100, found 120
         return x
 
 
-def chain(input_shape, *items):
+def chain(input_shape, *items, dtype=tf.float32):
     """A `Sequential` whose layers learn their input sizes from each other, for a straight stack.
 
     `input_shape` is one example's, without the batch: `(28, 28, 1)`. An item is a layer, a function of a tensor, or
     a layer waiting for its input size: `partial(layers.Conv2D, filters=32, kernel_size=3)` (keywords only)
     or a bare class. If what waits still misses an argument, the last dimension that reaches it comes first.
-    Shapes come from tracing each layer on an unknown batch of float32; nothing is computed.
+    Shapes come from tracing each layer on an unknown batch of `dtype`, the input's; nothing is computed. A stack that
+    begins with an `Embedding` takes integers: `chain((None,), Embedding(1000, 64), …, dtype=tf.int32)`.
 
     >>> from functools import partial
     >>> from layers import Conv2D, Dense, Flatten
@@ -69,7 +70,7 @@ def chain(input_shape, *items):
     """
     if not isinstance(input_shape, (tuple, list, tf.TensorShape)):
         raise TypeError(f"chain: input_shape must be one example's, such as (28, 28, 1), found {input_shape!r}")
-    built, reached = [], tf.TensorSpec([None, *input_shape], tf.float32)
+    built, reached = [], tf.TensorSpec([None, *input_shape], dtype)
     for index, item in enumerate(items):
         try:
             built.append(_sized(item, reached.shape[-1]))

@@ -1,9 +1,11 @@
 """The contract of an update rule, and the bookkeeping that all of them share."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
+from optim.compiled import compiled, direct, pays
 from optim.domain import Domain
 from optim.schedules import Setting, evaluate
 from optim.sparse import deduplicate, densify
@@ -18,29 +20,37 @@ class Rule(tf.Module):
     A subclass says what it is made of:
 
     - `domains`: its hyper-parameters, and the numbers that each may be;
-    - `slot_names`: its slots, tensors of the shape and dtype of their variable, which start at zero;
+    - `slot_names`: its slots, tensors that start as `initial` says: unless overridden, at zero, in the shape and
+      dtype of their variable;
     - `products`: the hyper-parameters whose running product over the updates it needs (`product`); each is a
       float64 scalar variable `<name>_power`, which starts at one;
-    - `coefficients()`: the float64 scalars of one update, computed once for all variables;
-    - `update(path, gradient, variable, *slots, **coefficients)`: the formula, from tensors to the new
-      variable and the new slots, with the coefficients in the variable's dtype.
+    - `numbers`: other numbers that change with each update, float64 scalar variables, and what they start at;
+    - `coefficients()`: the scalars of one update, float64 or bool, computed once for all variables;
+    - `formula(gradient, variable, *slots, **coefficients)`: from tensors to the new variable and the new slots,
+      with the coefficients in the variable's dtype; or, where it depends on the variable's path, `update`;
+    - `compiles`: whether an update of many numbers goes by XLA (see `optim.compiled`);
+    - `by_rows(path)`: whether rows don't know of each other, and one whose gradient is 0 stays as it is, slots
+      included.
 
     A hyper-parameter is a number, checked at construction, or a schedule, a function from the int64 `step` to
-    a float64 scalar tensor. The first update uses schedule(0). All state (`slots`, `step`, the products) is
+    a float64 scalar tensor. The first update uses schedule(0). All state (`slots`, `step`, products, numbers) is
     made by `init` and tracked, so that a `tf.train.Checkpoint` of the rule is complete.
 
     `step` is what schedules are evaluated at. It may be advanced without an update, when there is nothing
-    to learn from; slots and products then stay as they are.
+    to learn from; slots, products and numbers then stay as they are.
     """
 
     domains: Mapping[str, Domain] = {}
     slot_names: tuple[str, ...] = ()
     products: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = {}
+    compiles = True
+
+    step: tf.Variable | None = None
+    slots: Mapping[str, Mapping[str, tf.Variable]] = {}
 
     def __init__(self):
         super().__init__()
-        self.step = None
-        self.slots = {}
         self._paths = dict
 
     def configure(self, **settings: Setting) -> None:
@@ -66,24 +76,37 @@ class Rule(tf.Module):
                 raise ValueError(f"{self._label}.init: {path} is {paths[variable.ref()]} again; give it once")
             if not variable.dtype.is_floating:
                 raise ValueError(f"{self._label}.init: {path} must be of floats, got {variable.dtype.name}")
+        self.create(named)
         # In a function, so that tf.Module does not take the model's variables for the rule's state.
         self._paths = lambda: paths
+
+    def create(self, named: Mapping[str, tf.Variable]) -> None:
+        """Make the state for variables by path; `init` has checked them."""
         self.slots = {
-            slot: {path: state_variable(tf.zeros(v.shape, v.dtype), f"{slot}/{path}") for path, v in named.items()}
+            slot: {
+                path: state_variable(initial, f"{slot}/{path}")
+                for path, variable in named.items()
+                if (initial := self.initial(slot, path, variable)) is not None
+            }
             for slot in self.slot_names
         }
-        for name in self.products:
-            setattr(self, f"{name}_power", state_variable(tf.ones([], tf.float64), f"{name}_power"))
+        for name, initial in {**{f"{name}_power": 1.0 for name in self.products}, **self.numbers}.items():
+            setattr(self, name, state_variable(tf.constant(initial, tf.float64), name))
         self.step = state_variable(tf.zeros([], tf.int64), "step")
+
+    def initial(self, slot: str, path: str, variable: tf.Variable) -> tf.Tensor | None:
+        """What a slot starts at, in its shape and dtype; None if this variable has no such slot."""
+        return tf.zeros(variable.shape, variable.dtype)
 
     def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
         """Make one update of `variables`, which may be some of those that `init` was given.
 
         A gradient has its variable's shape, any float dtype, and is dense or a `tf.IndexedSlices`. Slices of
-        the same row are summed first, bit-equal from run to run. A rule without slots then touches only the
-        rows that occur; a rule with slots does what it does for the equal dense gradient, momentum
-        and decay of the other rows included. ValueError, before anything changes: a gradient is None or
-        of another shape, there are more or fewer than variables, or `init` has not seen a variable.
+        the same row are summed first, bit-equal from run to run. A rule that goes `by_rows` then touches only the
+        rows that occur, to the same bits; another does what it does for the equal dense gradient, momentum and
+        decay of the other rows included (rules that are called lazy elsewhere leave those rows as they are).
+        ValueError, before anything changes: a gradient is None or of another shape, there are more or fewer
+        than variables, or `init` has not seen a variable.
         """
         variables = list(by_path(variables).values())
         gradients = list(gradients)
@@ -91,11 +114,21 @@ class Rule(tf.Module):
 
         coefficients = self.coefficients()
         cast = {
-            dtype: {name: tf.cast(value, dtype) for name, value in coefficients.items()}
+            dtype: {n: v if v.dtype == tf.bool else tf.cast(v, dtype) for n, v in coefficients.items()}
             for dtype in dict.fromkeys(variable.dtype for variable in variables)
         }
-        for path, gradient, variable in zip(paths, gradients, variables, strict=True):
-            self._apply_one(path, tf.cast(gradient, variable.dtype), variable, cast[variable.dtype])
+        gradients = [tf.cast(gradient, variable.dtype) for gradient, variable in zip(gradients, variables, strict=True)]
+        sparse = [i for i, gradient in enumerate(gradients) if isinstance(gradient, tf.IndexedSlices)]
+        dense = [i for i in range(len(gradients)) if i not in set(sparse)]
+
+        def update(positions, gradients, *coefficients):
+            by_dtype = dict(zip(cast, coefficients, strict=True))
+            for i, gradient in zip(positions, gradients, strict=True):
+                self._apply_one(paths[i], gradient, variables[i], by_dtype[variables[i].dtype])
+
+        through = compiled if self.compiles and pays([variables[i] for i in dense]) else direct
+        through(functools.partial(update, dense), [gradients[i] for i in dense], *cast.values())
+        update(sparse, [gradients[i] for i in sparse], *cast.values())
         self.step.assign_add(1)
 
     def check(self, gradients: Sequence[Gradient | None], variables: Sequence[tf.Variable]) -> list[str]:
@@ -123,18 +156,28 @@ class Rule(tf.Module):
 
     def product(self, name: str) -> tf.Tensor:
         """Take the present value into the running product of a hyper-parameter; return the new product."""
-        power = getattr(self, f"{name}_power")
-        product = power * self.value(name)
-        power.assign(product)
-        return product
+        return self.keep(f"{name}_power", getattr(self, f"{name}_power") * self.value(name))
+
+    def keep(self, name: str, value: tf.Tensor) -> tf.Tensor:
+        """Assign to one of the numbers that change with each update; return the value."""
+        getattr(self, name).assign(value)
+        return value
+
+    def by_rows(self, path: str) -> bool:
+        """Whether slices of a variable may be updated alone, to the bits of the equal dense update."""
+        return False
 
     def coefficients(self) -> dict[str, tf.Tensor]:
-        """Float64 scalars of one update, called once in each: all hyper-parameters, unless overridden."""
+        """Scalars of one update, called once in each: all hyper-parameters, unless overridden."""
         return {name: self.value(name) for name in self.domains}
 
     def update(self, path, gradient, variable, *slots, **coefficients) -> tuple[tf.Tensor, ...]:
-        """The rule itself: the new variable, then the new slots."""
-        raise NotImplementedError(f"{self._label} must define update()")
+        """The rule for one variable: its new value, then its new slots."""
+        return self.formula(gradient, variable, *slots, **coefficients)
+
+    def formula(self, gradient, variable, *slots, **coefficients) -> tuple[tf.Tensor, ...]:
+        """The rule itself, a pure function."""
+        raise NotImplementedError(f"{self._label} must define formula() or update()")
 
     @property
     def _label(self) -> str:
@@ -150,15 +193,17 @@ class Rule(tf.Module):
         return path
 
     def _apply_one(self, path: str, gradient: Gradient, variable: tf.Variable, coefficients: dict) -> None:
-        slots = [self.slots[name][path] for name in self.slot_names]
-        if isinstance(gradient, tf.IndexedSlices) and not slots:
-            rows = deduplicate(gradient)
-            (new,) = self.update(path, rows.values, tf.gather(variable, rows.indices), **coefficients)
-            variable.scatter_update(tf.IndexedSlices(new, rows.indices))
+        slots = [self.slots[name] for name in self.slot_names]
+        states = [variable, *(named[path] for named in slots if path in named)]
+        if isinstance(gradient, tf.IndexedSlices) and self.by_rows(path):
+            slices = deduplicate(gradient)
+            rows = slices.indices
+            new = self.update(path, slices.values, *(tf.gather(state, rows) for state in states), **coefficients)
+            for state, value in zip(states, new, strict=True):
+                state.scatter_update(tf.IndexedSlices(value, rows))
             return
         if isinstance(gradient, tf.IndexedSlices):
             gradient = densify(gradient, variable.shape[0])
-        states = [variable, *slots]
         new = self.update(path, gradient, *(tf.convert_to_tensor(state) for state in states), **coefficients)
         for state, value in zip(states, new, strict=True):
             state.assign(value)

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
+from optim.decay import Decaying, Mask, decays_by_default
 from optim.domain import ABOVE_0, BELOW_1
-from optim.rule import Rule
 from optim.schedules import Setting
 
 
@@ -25,18 +25,27 @@ def sgd(gradient, variable, velocity=None, *, learning_rate, momentum=0.0, neste
     return variable + (momentum * velocity + descent if nesterov else velocity), velocity
 
 
-class SGD(Rule):
+class SGD(Decaying):
     """Gradient descent with momentum: the rule `sgd`.
 
     `learning_rate` is above 0, `momentum` from 0 to below 1; either may be a schedule. A `momentum` of 0 has
-    no slot, another has the slot "velocity". `nesterov` without momentum changes nothing.
+    no slot, another has the slot "velocity". `nesterov` without momentum changes nothing. `weight_decay` and
+    `mask`: see `optim.decay`.
     """
 
-    domains = {"learning_rate": ABOVE_0, "momentum": BELOW_1}
+    domains = {"learning_rate": ABOVE_0, "momentum": BELOW_1, **Decaying.domains}
 
-    def __init__(self, learning_rate: Setting = 0.01, momentum: Setting = 0.0, nesterov: bool = False):
+    def __init__(
+        self,
+        learning_rate: Setting = 0.01,
+        momentum: Setting = 0.0,
+        nesterov: bool = False,
+        weight_decay: Setting = 0.0,
+        mask: Mask = decays_by_default,
+    ):
         super().__init__()
         self.configure(learning_rate=learning_rate, momentum=momentum)
+        self.configure_decay(weight_decay, mask)
         self.nesterov = nesterov
 
     @property
@@ -44,6 +53,10 @@ class SGD(Rule):
         """The velocity, if there is momentum."""
         return ("velocity",) if callable(self.momentum) or self.momentum > 0 else ()
 
-    def update(self, path: str, gradient: tf.Tensor, variable: tf.Tensor, *velocity, **coefficients):
+    def by_rows(self, path: str) -> bool:
+        """Without velocity and decay a row moves by its own gradient alone."""
+        return not self.slot_names and not self.decays(path)
+
+    def formula(self, gradient: tf.Tensor, variable: tf.Tensor, *velocity, **coefficients):
         """See `sgd`."""
         return sgd(gradient, variable, *velocity, nesterov=self.nesterov, **coefficients)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from optim.domain import ABOVE_0
+from optim.domain import ABOVE_0, Domain
 from optim.rule import Gradient, Rule, Variables, by_path
 from optim.schedules import Setting, evaluate
 from optim.sparse import deduplicate
@@ -64,6 +64,15 @@ class Chain(tf.Module):
     def step(self) -> tf.Variable | None:
         """The rule's."""
         return self.rule.step
+
+    @step.setter
+    def step(self, step: tf.Variable) -> None:
+        self.rule.step = step
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        """The rule's."""
+        return self.rule.domains
 
     @property
     def slots(self) -> Mapping[str, Mapping[str, tf.Variable]]:

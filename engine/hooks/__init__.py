@@ -5,6 +5,16 @@ from engine.hooks.early_stopping import EarlyStopping
 from engine.hooks.history_file import HistoryFile
 from engine.hooks.hook import Hook
 from engine.hooks.progress import EpochLines, Progress
+from engine.hooks.reduce_on_plateau import ReduceOnPlateau
 from engine.hooks.tensorboard import TensorBoard
 
-__all__ = ["Checkpoint", "EarlyStopping", "EpochLines", "HistoryFile", "Hook", "Progress", "TensorBoard"]
+__all__ = [
+    "Checkpoint",
+    "EarlyStopping",
+    "EpochLines",
+    "HistoryFile",
+    "Hook",
+    "Progress",
+    "ReduceOnPlateau",
+    "TensorBoard",
+]

@@ -2,14 +2,19 @@
 
 import functools
 
+import cases_attention  # noqa: F401
+import cases_losses  # noqa: F401
+import cases_norms  # noqa: F401
+import cases_recurrent  # noqa: F401
+import cases_rules  # noqa: F401
+import cases_transforms  # noqa: F401
+import cases_windows  # noqa: F401
 import numpy as np
 import tensorflow as tf
-from points import context, distinct, layer, loss, normal
+from points import context, distinct, layer, normal
 from registry import add
 
-import engine
 import layers
-import optim
 
 Dense, Conv2D, BatchNorm = layers.Dense, layers.Conv2D, layers.BatchNorm
 
@@ -106,83 +111,3 @@ zeros = np.array([[0.0, -1.5, 0.7], [2.0, 0.0, -0.2]])
 for name in ("relu", "leaky_relu", "elu", "selu"):
     kinked = getattr(activations, name)
     add(f"layers.activations.{name}", "at-zero", lambda f=kinked: (f, zeros), distance_to_kink=tf.abs)
-
-losses = engine.losses
-classes = np.array([2, 0, 1, 2])
-
-
-loss("sparse_categorical_crossentropy", "rank-2", classes, normal(4, 3, scale=3.0), order=2)
-loss("sparse_categorical_crossentropy", "sequences", classes.reshape(2, 2, 1), normal(2, 2, 3))
-scores, given = normal(4, 3, scale=3.0), normal(4, 3, seed=1)
-loss("categorical_crossentropy", "distributions", given, scores, tf.nn.softmax, order=2)
-loss("categorical_crossentropy", "any-labels", np.abs(given), scores, order=2)
-add(
-    "engine.losses.categorical_crossentropy", "logits",
-    lambda: (functools.partial(losses.categorical_crossentropy, tf.nn.softmax(given)), scores), order=2,
-)  # fmt: skip
-loss("binary_crossentropy", "probabilities", given, scores, tf.sigmoid, order=2)
-loss("binary_crossentropy", "at-zero", np.array([0.0, 1.0, 1.0]), np.array([0.0, 0.0, -3.0]))
-loss("mean_squared_error", "rank-3", normal(2, 3, 2), normal(2, 3, 2, seed=1), order=2)
-loss("mean_squared_error", "rank-1", normal(4), normal(4, seed=1))
-gap = {"distance_to_kink": lambda y, z: tf.reduce_min(tf.abs(y - z))}
-loss("mean_absolute_error", "rank-3", normal(2, 3, 2), normal(2, 3, 2, seed=1), order=2, **gap)
-loss("mean_absolute_error", "rank-1", normal(4), normal(4, seed=1), **gap)
-
-
-def updates(rule, *coefficients):
-    """The formula of a rule: new variable and slots, of gradient, variable, slots and coefficients."""
-
-    def update(gradient, variable, slots, values):
-        named = dict(zip(coefficients, tf.unstack(values), strict=True))
-        return rule.update("kernel", gradient, variable, *slots, **named)
-
-    return update
-
-
-def slots(count):
-    """Slots for a kernel [3, 2]; the last, a mean of squares, is positive."""
-    return [normal(3, 2, seed=7), 0.1 + np.square(normal(3, 2, seed=8))][:count]
-
-
-def rule(name, label, build, count, **coefficients):
-    values = np.array(list(coefficients.values()))
-    point = (normal(3, 2), normal(3, 2, seed=1), slots(count), values)
-    add(name, label, lambda: (updates(build(), *coefficients), point), order=2)
-
-
-adam = {"alpha": 0.01, "rate_1": 0.1, "rate_2": 0.02, "epsilon": 0.01}
-rule("optim.SGD", "plain", optim.SGD, 0, learning_rate=0.1)
-for nesterov in (False, True):
-    momentum = functools.partial(optim.SGD, momentum=0.9, nesterov=nesterov)
-    rule("optim.SGD", f"momentum-nesterov-{nesterov}", momentum, 1, learning_rate=0.1, momentum=0.9)
-rule("optim.Adam", "coefficients", optim.Adam, 2, **adam)
-rule("optim.AdamW", "decays", optim.AdamW, 2, decay=0.05, **adam)
-
-
-def clipped(clip):
-    """Gradients clipped by a limit that is a tensor: a schedule that returns it."""
-    return lambda first, second, limit: clip(lambda step: limit)([first, second], [])
-
-
-def sliced(clip):
-    """Clipped slices: two are of the same row."""
-
-    def run(values, dense):
-        slices = tf.IndexedSlices(values, tf.constant([2, 0, 2]), tf.constant([4, 2]))
-        found, other = clip(1.5)([slices, dense], [])
-        return found.values, other
-
-    return run
-
-
-for name in ("clip_by_global_norm", "clip_by_norm", "clip_by_value"):
-    clip = getattr(optim, name)
-    for label, limit in (("cuts", 0.8), ("cuts-one", 2.2)):
-        point = (normal(3, 2), normal(4, seed=1), np.array(limit))
-        add(f"optim.{name}", label, lambda f=clip, point=point: (clipped(f), point))
-    add(
-        f"optim.{name}",
-        "nothing-to-cut",
-        lambda f=clip: (lambda g, h: f(1.5)([g, h], []), (np.zeros((3, 2)), np.zeros(4))),
-    )
-    add(f"optim.{name}", "slices", lambda f=clip: (sliced(f), (normal(3, 2), normal(5, seed=1))))

@@ -1,7 +1,6 @@
-"""Points and layers for gradient cases, and how a layer's or a loss's case is entered."""
+"""Points and layers for gradient cases, and how a layer's case is entered."""
 
 import numpy as np
-import tensorflow as tf
 from registry import add
 
 import engine
@@ -34,9 +33,3 @@ def layer(name, label, build, shape, *, values=normal, **options):
 def context(**options):
     """A step that draws the same in every evaluation."""
     return engine.StepContext(seed=5, step=3, **options)
-
-
-def loss(name, label, labels, outputs, of_labels=tf.identity, **options):
-    """A case for the loss of that name; `of_labels` keeps labels what they must be while they move."""
-    function = getattr(engine.losses, name)
-    add(f"engine.losses.{name}", label, lambda: (lambda y, z: function(of_labels(y), z), (labels, outputs)), **options)

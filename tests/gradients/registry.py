@@ -36,17 +36,29 @@ CASES: dict[str, list[Case]] = collections.defaultdict(list)
 
 WITHOUT = {
     "engine.losses.get": "finds a loss by its name",
+    "engine.regularizers.Regularizer": "the base of regularizers has no formula",
     "layers.Layer": "the base of layers computes nothing",
     "layers.activations.get": "finds an activation by its name",
     "layers.initializers": "initial values are drawn, and are functions of no tensor",
     "optim.Average": "assigns to variables, and no tape sees through that",
+    "optim.EvaluationWeights": "the slots of a rule, which assigns",
+    "optim.Lookahead": "hands gradients to a rule, which assigns",
+    "optim.Partition": "hands gradients to rules, which assign",
+    "optim.SAM": "assigns to variables, and no tape sees through that",
     "optim.EMA": "assigns to variables, and no tape sees through that",
+    "optim.Polyak": "assigns to variables, and no tape sees through that",
+    "optim.SWA": "assigns to variables, and no tape sees through that",
     "optim.Rule": "the base of rules has no formula",
     "optim.chain": "hands gradients from its transforms, which have cases, to a rule, which assigns",
     "optim.schedules": "functions of a whole number, the step; their parameters are numbers, and refuse tensors",
 }
 
-WALKED = {"layers": layers, "engine.losses": engine.losses, "optim": optim}
+WALKED = {
+    "layers": layers,
+    "engine.losses": engine.losses,
+    "engine.regularizers": engine.regularizers,
+    "optim": optim,
+}
 
 
 def public(name, thing):

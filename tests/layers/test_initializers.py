@@ -71,7 +71,37 @@ def test_draws_with_parameters_follow_their_distribution(initializer, cdf):
     assert_drawn_from(initializer(SHAPE, seed=3), cdf)
 
 
-@pytest.mark.parametrize("name", sorted(set(initializers.BY_NAME) - {"constant"}))
+@pytest.mark.parametrize("mode", initializers.MODES)
+@pytest.mark.parametrize("distribution", initializers.DISTRIBUTIONS)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_variance_scaling_draws_its_distribution_with_its_variance(mode, distribution, dtype):
+    values = initializers.variance_scaling(3.0, mode, distribution)(SHAPE, dtype, seed=4)
+    values = tf.cast(values, tf.float64).numpy()
+    stddev = math.sqrt(3.0 / {"fan_in": 180, "fan_out": 540, "fan_avg": 360}[mode])
+    assert abs(values.mean()) < 4 * stddev / math.sqrt(values.size)
+    assert abs(values.var() / stddev**2 - 1) < 4 * math.sqrt(2 / values.size)
+    if dtype != "bfloat16":  # whose values stand apart
+        cdf = {
+            "uniform": lambda x: uniform_cdf(x, -math.sqrt(3) * stddev, math.sqrt(3) * stddev),
+            "truncated_normal": lambda x: cut_normal_cdf(x, 0, stddev / 0.87962566103423978),
+            "untruncated_normal": lambda x: normal_cdf(x, 0, stddev),
+        }
+        assert_drawn_from(values, cdf[distribution])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("mode", initializers.MODES)
+def test_small_and_flat_shapes_have_the_fans_of_keras(mode, seed):
+    """A vector's fans are its length; a window multiplies both."""
+    for shape in ([5], [5, 3], [2, 3, 4, 5]):
+        draw = initializers.variance_scaling(2.0, mode, "untruncated_normal")
+        ours = np.stack([draw(shape, seed=100 * seed + n) for n in range(20_000 // math.prod(shape) // 3)])
+        fan_in, fan_out = keras.src.initializers.random_initializers.compute_fans(shape)
+        count = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
+        np.testing.assert_allclose(ours.var(), 2.0 / count, rtol=4 * math.sqrt(2 / ours.size))
+
+
+@pytest.mark.parametrize("name", sorted(set(initializers.BY_NAME) - {"constant", "identity"}))
 def test_every_initializer_is_one_of_keras_with_the_same_spread(name):
     ours = initializers.get(name)(SHAPE, seed=1).numpy()
     theirs = np.asarray(keras.initializers.get(name)(SHAPE))
@@ -89,9 +119,10 @@ def test_shape_dtype_and_seed_decide_everything(name, dtype):
     np.testing.assert_array_equal(tf.cast(one, tf.float64), tf.cast(other, tf.float64))
 
 
-@pytest.mark.parametrize("name", sorted(set(initializers.BY_NAME) - {"zeros", "ones", "constant"}))
+@pytest.mark.parametrize("name", sorted(set(initializers.BY_NAME) - {"zeros", "ones", "constant", "identity"}))
 def test_draws_differ_but_repeat_under_the_global_seed(name):
     initializer = initializers.get(name)
+    assert np.any(initializer([4, 3], seed=1) != initializer([4, 3], seed=2))
     tf.random.set_seed(11)
     one, other = initializer([4, 3]), initializer([4, 3])
     tf.random.set_seed(11)
@@ -120,6 +151,35 @@ def test_orthogonal_refuses_a_vector():
 def test_constants_broadcast():
     np.testing.assert_array_equal(initializers.constant(2.5)([2, 2]), [[2.5, 2.5], [2.5, 2.5]])
     np.testing.assert_array_equal(initializers.constant([1.0, 2.0])([2, 2]), [[1, 2], [1, 2]])
+
+
+@pytest.mark.parametrize("shape", [[3, 3], [2, 5], [5, 2]])
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_identity_is_that_of_keras(shape, dtype):
+    ours, theirs = initializers.identity(0.3), keras.initializers.Identity(0.3)
+    np.testing.assert_array_equal(ours(shape, dtype), 0.3 * np.eye(*shape).astype(dtype))
+    np.testing.assert_allclose(ours(shape), theirs(shape), rtol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("initializer", [initializers.random_uniform(), initializers.random_normal()], ids=str)
+def test_draws_of_16_bits_are_those_of_32_rounded(initializer, dtype):
+    rounded = tf.cast(initializer(SHAPE, seed=6), dtype)
+    np.testing.assert_array_equal(tf.cast(initializer(SHAPE, dtype, seed=6), tf.float32), tf.cast(rounded, tf.float32))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: initializers.identity()([3]), r"identity needs a shape of 2 dimensions, found \[3\]"),
+        (lambda: initializers.variance_scaling(0), "variance_scaling: scale must be positive, found 0"),
+        (lambda: initializers.variance_scaling(mode="fan"), "mode must be one of 'fan_in', 'fan_out', 'fan_avg', fo"),
+        (lambda: initializers.variance_scaling(distribution="normal"), "distribution must be one of 'truncated_norma"),
+    ],
+)
+def test_bad_arguments_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
 
 
 def test_get_takes_names_and_functions_and_lists_the_names():

@@ -14,6 +14,13 @@ import optim
 # Some threads take subnormal numbers for 0.
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
 EPS = {tf.float32: 2.0**-23, tf.float64: 2.0**-52}
+Base = optim.Average
+EVERY = {
+    "EMA": functools.partial(optim.EMA, 0.9, warmup=True),
+    "SWA": functools.partial(optim.SWA, 1, 2),
+    "Polyak": optim.Polyak,
+}
+every_average = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 
 
 @functools.cache
@@ -111,8 +118,15 @@ def test_a_number_and_a_constant_schedule_average_alike():
     assert ends[0] == ends[1]
 
 
-def test_every_floating_variable_has_an_average_that_starts_at_its_value():
-    variables, average = model(), optim.EMA(0.9)
+def test_every_exported_average_is_made_here():
+    exported = {n for n in optim.__all__ if isinstance(getattr(optim, n), type) and issubclass(getattr(optim, n), Base)}
+    # EvaluationWeights are a rule's own average, and tested with it.
+    assert exported - {"Average", "EvaluationWeights"} == set(EVERY)
+
+
+@every_average
+def test_every_floating_variable_has_an_average_that_starts_at_its_value(make):
+    variables, average = model(), make()
     average.init(variables)
     assert list(average.averages) == ["dense.kernel", "norm.moving_mean"]
     for path, found in average.averages.items():
@@ -121,87 +135,104 @@ def test_every_floating_variable_has_an_average_that_starts_at_its_value():
         assert found.aggregation == tf.VariableAggregation.NONE
 
 
-def test_the_state_is_the_averages_and_the_count_and_not_the_model():
-    variables, average = model(), optim.EMA(0.9)
+@every_average
+def test_the_state_is_averages_residuals_and_a_count_and_not_the_model(make):
+    variables, average = model(), make()
     average.init(variables)
-    expected = {v.ref() for v in (*average.averages.values(), average.updates)}
+    residuals = average.residuals if isinstance(average, optim.SWA) else {}
+    expected = {v.ref() for v in (*average.averages.values(), *residuals.values(), average.updates)}
     assert {v.ref() for v in average.variables} == expected
     assert average.trainable_variables == ()
     assert (average.updates.dtype, int(average.updates)) == (tf.int64, 0)
 
 
-def test_a_restored_average_continues_to_the_same_bits(tmp_path):
-    variables, average = model(), optim.EMA(0.9, warmup=True)
+@every_average
+def test_a_restored_average_continues_to_the_same_bits(make, tmp_path):
+    variables, average = model(), make()
     average.init(variables)
-    variables["dense.kernel"].assign([[0.3, 0.1]])
-    average.update()
+    for i in range(5):
+        variables["dense.kernel"].assign([[0.3 * i, 0.1]])
+        average.update()
     path = tf.train.Checkpoint(average=average).write(tmp_path / "state")
-    resumed = optim.EMA(0.9, warmup=True)
+    resumed = make()
     resumed.init(variables)
     tf.train.Checkpoint(average=resumed).read(path).assert_consumed()
-    variables["dense.kernel"].assign([[-5.0, 0.2]])
-    for each in (average, resumed):
-        each.update()
-    assert int(resumed.updates) == 2
+    for i in range(5):
+        variables["dense.kernel"].assign([[-5.0 + i, 0.2]])
+        for each in (average, resumed):
+            each.update()
+    assert int(resumed.updates) == 10
     for found, expected in zip(resumed.variables, average.variables, strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_works_compiled_and_in_a_branch_that_may_not_be_taken(jit_compile):
-    variables, average = model(), optim.EMA(0.5)
+@every_average
+def test_works_compiled_and_in_a_branch_that_may_not_be_taken(make, jit_compile):
+    variables, average, plain = model(), make(), make()
     average.init(variables)
+    plain.init(variables)
 
     @tf.function(jit_compile=jit_compile)
     def step(learn):
-        variables["dense.kernel"].assign_add([[2.0, 2.0]])
+        variables["dense.kernel"].assign_add([[0.7, 2.0]])
         if learn:
             average.update()
 
-    step(tf.constant(False))
-    assert (int(average.updates), average.averages["dense.kernel"].numpy().tolist()) == (0, [[1.0, -2.0]])
-    step(tf.constant(True))
-    assert (int(average.updates), average.averages["dense.kernel"].numpy().tolist()) == (1, [[3.0, 0.0]])
-    step(tf.constant(True))
+    for learn in (False, True, True, False, True, True):
+        step(tf.constant(learn))
+        if learn:
+            plain.update()
+        assert int(average.updates) == int(plain.updates)
+        for path, found in average.averages.items():
+            np.testing.assert_allclose(found, plain.averages[path], rtol=1e-6)
     assert step.experimental_get_tracing_count() == 1
 
 
-def test_mirrored_averages_update_inside_every_replica():
+@every_average
+def test_mirrored_averages_update_inside_every_replica(make):
     devices = tf.config.list_logical_devices("CPU")
     strategy = tf.distribute.MirroredStrategy(
         [device.name for device in devices], cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
     with strategy.scope():
-        variables, average = model(), optim.EMA(0.5)
+        variables, average = model(), make()
         average.init(variables)
+    others, plain = model(), make()
+    plain.init(others)
 
     @tf.function
     def step():
         def replica():
-            variables["dense.kernel"].assign([[3.0, 0.0]])
+            variables["dense.kernel"].assign_add([[3.0, 0.7]])
             tf.cond(tf.constant(True), average.update, lambda: None)
 
         strategy.run(replica)
 
-    step()
+    for _ in range(3):
+        step()
+        others["dense.kernel"].assign_add([[3.0, 0.7]])
+        plain.update()
     for found in strategy.experimental_local_results(average.averages["dense.kernel"]):
-        assert found.numpy().tolist() == [[2.0, -1.0]]
-    assert [int(v) for v in strategy.experimental_local_results(average.updates)] == [1] * len(devices)
+        np.testing.assert_allclose(found, plain.averages["dense.kernel"], rtol=1e-6)
+    assert [int(v) for v in strategy.experimental_local_results(average.updates)] == [3] * len(devices)
 
 
-def test_init_again_changes_nothing_and_refuses_other_variables():
-    variables, average = model(), optim.EMA(0.9)
-    with pytest.raises(ValueError, match=r"^EMA\.update: there are no averages yet; call init first"):
+@every_average
+def test_init_again_changes_nothing_and_refuses_other_variables(make):
+    variables, average = model(), make()
+    name = type(average).__name__
+    with pytest.raises(ValueError, match=rf"^{name}\.update: there are no averages yet; call init first"):
         average.update()
     average.init(variables)
     before = [id(v) for v in average.variables]
     average.init(variables)
     assert [id(v) for v in average.variables] == before
-    with pytest.raises(ValueError, match=r"^EMA\.init: called before with other variables"):
+    with pytest.raises(ValueError, match=rf"^{name}\.init: called before with other variables"):
         average.init(model())
     x = tf.Variable(1.0)
-    with pytest.raises(ValueError, match=r"^EMA\.init: a is b again; give it once"):
-        optim.EMA(0.9).init({"a": x, "b": x})
+    with pytest.raises(ValueError, match=rf"^{name}\.init: a is b again; give it once"):
+        make().init({"a": x, "b": x})
 
 
 @pytest.mark.parametrize("decay", [1.0, -0.1, float("nan"), 2])

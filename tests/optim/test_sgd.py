@@ -28,3 +28,14 @@ def test_a_scheduled_momentum_has_a_slot_even_where_it_begins_at_zero():
         rule.apply([tf.constant(1.0)], [x])
         path.append(x.numpy())
     assert path == [-1.0, -2.5, -4.25]
+
+
+def test_rows_that_do_not_occur_decay_like_those_that_do():
+    ends = []
+    values, rows = tf.constant([[1.0, 2.0]]), tf.constant([1])
+    for gradient in (tf.IndexedSlices(values, rows), tf.scatter_nd(rows[:, tf.newaxis], values, [3, 2])):
+        rule, table = optim.SGD(learning_rate=0.5, weight_decay=0.5), tf.Variable(tf.ones([3, 2]))
+        rule.init({"table": table})
+        rule.apply([gradient], [table])
+        ends.append(table.numpy().tolist())
+    assert ends[0] == ends[1] == [[0.75, 0.75], [0.25, -0.25], [0.75, 0.75]]

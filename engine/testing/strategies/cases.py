@@ -23,9 +23,12 @@ _BY_NAME = {
     # The size of a vocabulary: the inputs are integers below it.
     "input_dim": st.integers(1, 8),
     "rate": st.sampled_from([0.0, 0.5, 0.2, 0.9]),
+    "stddev": st.sampled_from([0.0, 0.5, 2.0]),
     # Smooth ones: a kink that a random case comes upon would look like a wrong gradient.
     "activation": st.sampled_from([None, "tanh", "softplus", "gelu"]),
     **dict.fromkeys(("use_bias", "center", "scale"), st.booleans()),
+    # Drawn inputs may be one wide.
+    "cropping": st.just(0),
 }
 _BY_GEOMETRY = {
     "in_channels": lambda geometry: geometry.in_channels,
@@ -122,15 +125,18 @@ def layer_cases(layer_class: type, *, input_shape: Any = None, **parameters: Any
                 f"there is no strategy for {name}'s parameter {parameter.name!r}: "
                 f"give one, layer_cases({name}, {parameter.name}=…)"
             )
-    return _cases(layer_class, drawn, geometry, input_shape)
+    return _cases(layer_class, known, drawn, geometry, input_shape)
 
 
 @st.composite
-def _cases(draw, layer_class, drawn, geometry, input_shape):
+def _cases(draw, layer_class, known, drawn, geometry, input_shape):
     window = None if geometry is None else draw(geometry)
     arguments = {
         name: _BY_GEOMETRY[name](window) if strategy is None else draw(strategy) for name, strategy in drawn.items()
     }
+    if window is None and "groups" in known and "channels" in arguments and "groups" not in arguments:
+        channels = arguments["channels"]
+        arguments["groups"] = draw(st.sampled_from([n for n in range(1, channels + 1) if channels % n == 0]))
     if isinstance(input_shape, st.SearchStrategy):
         input_shape = draw(input_shape)
     if input_shape is None:

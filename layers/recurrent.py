@@ -1,0 +1,249 @@
+"""Recurrence over time: any cell, step by step along a sequence."""
+
+import tensorflow as tf
+
+from layers.base import Layer
+from layers.sequential import _takes_training, _waiting
+
+
+class RNN(Layer):
+    """outputₜ, statesₜ = cell(xₜ, statesₜ₋₁) along `[batch, time, features]` → `[batch, output_size]`, the last output.
+
+    `return_sequences`: all outputs, `[batch, time, output_size]`. `return_state`: a tuple, (output, *states).
+    `go_backwards`: from the last step to the first, and outputs come in that order.
+
+    A cell is called by `cell(inputs, states)`, with `training=` if it takes that, and returns (output, states): inputs
+    are `[batch, features]`, states `[batch, size]` in a nest like `cell.state_size` (one size, or a nest of sizes), and
+    outputs `[batch, cell.output_size]`. With variables it must be a `tf.Module`. A list of cells is a
+    `StackedRNNCells`. A cell that has a method `scan` (see `layers.recurrent.scan`) goes along a sequence by itself.
+    Ours do: they multiply all inputs by their kernel at once, and draw one mask of dropout for a sequence.
+
+    In a call, `initial_state` (zeros) is one state or a nest of them, as it was returned, and `mask`, bool
+    `[batch, time]`, is True where a step counts. Elsewhere states are held, x may hold anything, and the output is that
+    of the step before (0 at the start), or 0 with `zero_output_for_mask`.
+
+    Compiled by XLA, it is differentiated only within the same compiled function, as any loop of TensorFlow's.
+
+    >>> from layers import GRUCell, LSTMCell
+    >>> rnn = RNN([LSTMCell(8, 16), GRUCell(16, 4)], return_state=True)
+    >>> y, (h, c), g = rnn(tf.zeros([32, 10, 8]))
+    >>> y.shape, c.shape, g.shape
+    (TensorShape([32, 4]), TensorShape([32, 16]), TensorShape([32, 4]))
+    """
+
+    def __init__(
+        self, cell, *, return_sequences=False, return_state=False, go_backwards=False, zero_output_for_mask=False
+    ):
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell)
+        _check_cell(self, "cell", cell)
+        super().__init__(getattr(cell, "dtype", tf.float32))
+        self.cell = cell
+        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
+        self.go_backwards, self.zero_output_for_mask = bool(go_backwards), bool(zero_output_for_mask)
+
+    def last_dimension(self, size):
+        """The cell's output size, of an input that fits the cell; None for a tuple of output and states."""
+        expected = getattr(self.cell, "in_features", None)
+        if expected is not None:
+            self.expect(size, expected)
+        return None if self.return_state else self.cell.output_size
+
+    def __call__(self, x, initial_state=None, mask=None, training=False):
+        """The last output or all of them, and with `return_state` the last states."""
+        y, states = self.run(x, initial_state, mask, training, self.zero_output_for_mask)
+        if not self.return_state:
+            return y
+        return (y, *states) if isinstance(states, tuple) else (y, states)
+
+    def run(self, x, initial_state, mask, training, zero_output_for_mask):
+        """(outputs, last states)."""
+        x = self.take(x, rank=3)
+        if x.shape[1] == 0:
+            raise ValueError(f"{self!r} needs at least one step, found an input of {x.shape.as_list()}")
+        states = self._states(initial_state, x)
+        x, mask = tf.transpose(x, [1, 0, 2]), self._mask(mask, x)
+        if mask is not None:
+            # Not only for padding that is NaN: times a gradient of 0 that is NaN too.
+            x = _where(mask, x)
+        if self.go_backwards:
+            x, mask = tf.reverse(x, [0]), None if mask is None else tf.reverse(mask, [0])
+        outputs, states = scan(self.cell, x, states, mask, training)
+        if mask is not None:
+            shown = mask if zero_output_for_mask else tf.cumsum(tf.cast(mask, tf.int32)) > 0
+            outputs = _where(shown, outputs)
+        return tf.transpose(outputs, [1, 0, 2]) if self.return_sequences else outputs[-1], states
+
+    def _states(self, given, x):
+        """Initial states in x's dtype, a nest like the cell's `state_size`."""
+        sizes, rows = tf.nest.flatten(self.cell.state_size), length(x)
+        if given is None:
+            found = [tf.zeros([rows, size], x.dtype) for size in sizes]
+        else:
+            found = [tf.convert_to_tensor(state) for state in tf.nest.flatten(given)]
+            if len(found) != len(sizes):
+                raise ValueError(f"{self!r}: initial_state must be {len(sizes)} tensors, found {len(found)}")
+            for state, size in zip(found, sizes, strict=True):
+                if not state.dtype.is_floating:
+                    raise TypeError(f"{self!r}: initial_state must be floating, found {state.dtype.name}")
+                self._fit("initial_state", state, tf.TensorShape([x.shape[0], size]))
+            # Where their batch size is known and x's is not, or the other way round, the reshape makes it one or fails.
+            found = [tf.reshape(tf.cast(s, x.dtype), [rows, size]) for s, size in zip(found, sizes, strict=True)]
+        return tf.nest.pack_sequence_as(self.cell.state_size, found)
+
+    def _mask(self, mask, x):
+        """The mask as bool `[time, batch, 1]`, or None."""
+        if mask is None:
+            return None
+        mask = tf.convert_to_tensor(mask)
+        if mask.dtype != tf.bool:
+            raise TypeError(f"{self!r}: mask must be bool, found {mask.dtype.name}")
+        self._fit("mask", mask, x.shape[:2])
+        if not (mask.shape.is_fully_defined() and x.shape[:2].is_fully_defined()):
+            same = tf.debugging.assert_equal(tf.shape(mask), tf.shape(x)[:2], f"{self!r}: mask must be [batch, time]")
+            with tf.control_dependencies([] if same is None else [same]):
+                mask = tf.identity(mask)
+        return tf.transpose(mask)[:, :, None]
+
+    def _fit(self, name, tensor, shape):
+        if not tensor.shape.is_compatible_with(shape):
+            expected = "[batch, time]" if name == "mask" else "[batch, size]"
+            raise ValueError(
+                f"{self!r}: {name} must be {expected}, here {shape.as_list()}, found {tensor.shape.as_list()}"
+            )
+
+
+class StackedRNNCells(Layer):
+    """cellsₙ(… cells₀(x)): several cells as one, each fed with the output of the one below.
+
+    `state_size` and states: a tuple, one entry a cell.
+
+    >>> from layers import GRUCell, LSTMCell
+    >>> StackedRNNCells([LSTMCell(8, 16), GRUCell(16, 4)]).state_size
+    ((16, 16), 4)
+    """
+
+    def __init__(self, cells):
+        if not isinstance(cells, (list, tuple)) or not cells:
+            raise TypeError(f"StackedRNNCells takes a list of cells, found {cells!r}")
+        for cell in cells:
+            _check_cell(self, "cells", cell)
+        super().__init__(getattr(cells[0], "dtype", tf.float32))
+        self.cells = tuple(cells)
+        self.last_dimension(None)
+
+    @property
+    def in_features(self):
+        """The first cell's, None if it does not say."""
+        return getattr(self.cells[0], "in_features", None)
+
+    @property
+    def state_size(self):
+        """The cells' state sizes."""
+        return tuple(cell.state_size for cell in self.cells)
+
+    @property
+    def output_size(self):
+        """The last cell's."""
+        return self.cells[-1].output_size
+
+    def last_dimension(self, size):
+        """The last cell's output size, or a ValueError that names two cells that cannot follow each other."""
+        for index, cell in enumerate(self.cells):
+            expected = getattr(cell, "in_features", None)
+            if None not in (size, expected) and size != expected:
+                source = f"cell {index - 1}" if index else "the input"
+                raise ValueError(f"{self!r}: cell {index} {cell!r} cannot take {size} features from {source}")
+            size = cell.output_size
+        return size
+
+    def __call__(self, inputs, states, training=False):
+        """One step: (the last cell's output, all states)."""
+        new = []
+        for cell, state in zip(self.cells, states, strict=True):
+            inputs, state = _stepper(cell, training)(inputs, state)
+            new.append(state)
+        return inputs, tuple(new)
+
+    def scan(self, x, states, mask, training):
+        """All steps, cell by cell: a cell's outputs over time are all that the next one sees."""
+        new = []
+        for cell, state in zip(self.cells, states, strict=True):
+            x, state = scan(cell, x, state, mask, training)
+            new.append(state)
+        return x, tuple(new)
+
+
+def scan(cell, x, states, mask, training):
+    """(outputs `[time, batch, output_size]`, last states) of a cell along x `[time, batch, features]`.
+
+    mask: bool `[time, batch, 1]` or None; where it is False states and output are those of the step before. What an
+    output is before its first step is open.
+    """
+    if hasattr(cell, "scan"):
+        return cell.scan(x, states, mask, training)
+    return loop(_stepper(cell, training), x, states, mask, cell.output_size)
+
+
+def loop(step, x, states, mask, output_size):
+    """`scan` of `output, states = step(xₜ, states)`, which TensorFlow differentiates."""
+    steps, inputs = length(x), unstacked(x)
+    counts = None if mask is None else unstacked(mask)
+    # The output that is held, if there is a mask.
+    held = () if mask is None else (tf.zeros([tf.shape(x)[1], output_size], x.dtype),)
+
+    def body(t, outputs, states, held):
+        output, new = step(inputs.read(t), states)
+        new = tf.nest.pack_sequence_as(states, tf.nest.flatten(new))
+        if mask is not None:
+            here = counts.read(t)
+            output = tf.where(here, output, held[0])
+            new = tf.nest.map_structure(lambda new, old: tf.where(here, new, old), new, states)
+            held = (output,)
+        return t + 1, outputs.write(t, output), new, held
+
+    variables = (0, array(x, steps, output_size), states, held)
+    # XLA differentiates only loops whose number of steps it knows beforehand.
+    _, outputs, states, _ = tf.while_loop(lambda t, *_: t < steps, body, variables, maximum_iterations=steps)
+    return stacked(outputs, x.shape[0]), states
+
+
+def length(x):
+    """The size of the first dimension, an int if it is known."""
+    return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+
+
+def array(x, steps, size):
+    """A TensorArray for `[batch, size]` at each of `steps`, with dtype and batch of x `[time, batch, …]`."""
+    return tf.TensorArray(x.dtype, steps, element_shape=[x.shape[1], size], clear_after_read=False)
+
+
+def unstacked(x):
+    """x as a TensorArray: to index a tensor inside a loop would make its gradient quadratic in time."""
+    return array(x, length(x), x.shape[2]).unstack(x)
+
+
+def stacked(written, steps):
+    """A TensorArray as a tensor, whose first size is `steps` (None: unknown)."""
+    x = written.stack()
+    x.set_shape([steps, None, None])
+    return x
+
+
+def _stepper(cell, training):
+    """The cell as a function of inputs and states."""
+    if _takes_training(cell):
+        return lambda inputs, states: cell(inputs, states, training=training)
+    return cell
+
+
+def _check_cell(layer, name, cell):
+    if _waiting(cell) or not callable(cell):
+        raise TypeError(f"{layer!r}: {name} must be a cell or a list of cells, found {cell!r}")
+    for needed in ("state_size", "output_size"):
+        if not hasattr(cell, needed):
+            raise TypeError(f"{layer!r}: {name} must have {needed}, {type(cell).__name__} has none")
+
+
+def _where(kept, x):
+    return tf.where(kept, x, tf.zeros([], x.dtype))
