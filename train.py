@@ -8,6 +8,8 @@ import time
 _STARTED = time.perf_counter()
 
 import contextlib  # noqa: E402 - the clock comes first: the time to the first step includes the imports
+import functools  # noqa: E402
+import inspect  # noqa: E402
 import math  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
@@ -15,6 +17,7 @@ import shlex  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 
@@ -48,13 +51,34 @@ with _held_stderr():
 
 FLAGS = flags.FLAGS
 MODELS = {"mlp": nets.mlp, "convnet": nets.convnet}
-OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("constant", "exponential", "piecewise", "polynomial", "cosine")
+# Rules by name, where this program has defaults of its own with those; each takes the flags that its constructor names.
+OPTIMIZERS = {
+    "sgd": functools.partial(optim.SGD, momentum=0.9),
+    "adamw": functools.partial(optim.AdamW, weight_decay=1e-2),
+    **{name.lower(): getattr(optim, name) for name in ("LARS", "Lamb", "Adam", "Adamax", "Nadam", "RAdam", "Lion")},
+    **{name.lower(): getattr(optim, name) for name in ("RMSprop", "Adagrad", "Adadelta", "Adafactor", "Ftrl", "Muon")},
+    "schedule_free_sgd": optim.ScheduleFreeSGD,
+    "schedule_free_adamw": optim.ScheduleFreeAdamW,
+}
+RULE_FLAGS = ("momentum", "nesterov", "rho", "beta_1", "beta_2", "epsilon", "weight_decay")
+SCHEDULES = ("constant", "exponential", "inverse_time", "inverse_sqrt", "piecewise", "polynomial", "cosine")
+SCHEDULES += ("cosine_restarts", "cyclic", "one_cycle")
+AVERAGES = ("ema", "swa", "polyak")
 AUGMENTATIONS = ("flip_left_right", "random_crop")
 
 # What the data is.
-flags.DEFINE_enum("dataset", "fashion_mnist_mini", data.NAMES, "The data set.")
+flags.DEFINE_string("dataset", "fashion_mnist_mini", f"The data set: {', '.join(data.NAMES)}, tfds:NAME.")
+flags.register_validator(
+    "dataset",
+    lambda name: name in data.NAMES or name.startswith("tfds:"),
+    message=f"data sets are {', '.join(data.NAMES)}, tfds:NAME",
+)
 flags.DEFINE_string("data_dir", None, "The folder of a data set that is not embedded.")
+flags.DEFINE_boolean("download", False, "Fetch an official data set that is not in data_dir into the cache.")
+flags.DEFINE_list("image_size", [], "Height and width that images are resized to (image_folder).")
+flags.DEFINE_enum("on_bad_file", "error", ["error", "skip"], "What becomes of unreadable files (image_folder).")
+flags.DEFINE_integer("classes", None, "Number of classes (npz, npy, tfrecord).", lower_bound=1)
+flags.DEFINE_float("test_fraction", 0.0, "Share of a data set without a test set that is held out as one.", 0, 0.9)
 flags.DEFINE_float("validation_fraction", 0.0, "Share of the training set that is held out for validation.", 0, 0.9)
 flags.DEFINE_integer("batch_size", 64, "Examples per update.")
 flags.DEFINE_list("augment", [], f"Augmentations of the training set, in their order: {', '.join(AUGMENTATIONS)}.")
@@ -73,27 +97,36 @@ flags.DEFINE_float("dropout", 0.0, "Rate of dropout before the logits.")
 flags.DEFINE_boolean("batch_norm", False, "BatchNorm after each convolution (convnet).")
 
 # How it learns.
-flags.DEFINE_enum("optimizer", "adam", OPTIMIZERS, "The update rule.")
+flags.DEFINE_enum("optimizer", "adam", list(OPTIMIZERS), "The update rule.")
 flags.DEFINE_float("learning_rate", 1e-3, "The learning rate; with a schedule, its first or highest value.")
-flags.DEFINE_float("momentum", 0.9, "Momentum (sgd).")
-flags.DEFINE_boolean("nesterov", False, "Nesterov momentum (sgd).")
-flags.DEFINE_float("beta_1", 0.9, "Decay of the first moment (adam, adamw).")
-flags.DEFINE_float("beta_2", 0.999, "Decay of the second moment (adam, adamw).")
-flags.DEFINE_float("epsilon", 1e-7, "Added to the root of the second moment (adam, adamw).")
-flags.DEFINE_float("weight_decay", 1e-2, "Decoupled weight decay (adamw).")
+flags.DEFINE_float("momentum", None, "Momentum; 0.9 for sgd unless given. Like the next six: the rule's own default.")
+flags.DEFINE_boolean("nesterov", None, "Nesterov momentum.")
+flags.DEFINE_float("rho", None, "Decay of the mean square (rmsprop, adadelta).")
+flags.DEFINE_float("beta_1", None, "Decay of the first moment; of schedule-free rules, the weight of their average.")
+flags.DEFINE_float("beta_2", None, "Decay of the second moment; of lion, of the first.")
+flags.DEFINE_float("epsilon", None, "Added to what the step is divided by, or below its root.")
+flags.DEFINE_float("weight_decay", None, "Decoupled weight decay; 0.01 for adamw unless given.")
 flags.DEFINE_enum("schedule", "constant", SCHEDULES, "How the learning rate moves.")
 flags.DEFINE_integer("warmup_steps", 0, "Steps of linear warm-up before the schedule.", lower_bound=0)
-flags.DEFINE_integer("decay_steps", None, "Steps that the schedule decays over; unless given, to the run's end.", 1)
+flags.DEFINE_integer("stable_steps", 0, "Steps at learning_rate after the warm-up, before the schedule.", lower_bound=0)
+flags.DEFINE_integer("decay_steps", None, "Steps of the decay, or of a cycle; unless given, to the run's end.", 1)
 flags.DEFINE_float("decay_rate", 0.1, "Factor over decay_steps (exponential), or at each boundary (piecewise).")
 flags.DEFINE_list("boundaries", [], "Steps at which the rate falls by decay_rate (piecewise).")
-flags.DEFINE_float("end_rate", 0.0, "Where the rate ends, as a share of learning_rate (polynomial, cosine).")
+flags.DEFINE_float("end_rate", 0.0, "The lowest rate, as a share of learning_rate (polynomial, cosines, cyclic).")
 flags.DEFINE_float("power", 1.0, "Exponent (polynomial).")
 
 flags.DEFINE_float("clip_global_norm", None, "Clip gradients by their global norm.")
 flags.DEFINE_float("clip_norm", None, "Clip each gradient by its own norm.")
 flags.DEFINE_float("clip_value", None, "Clip gradients' values to plus or minus this.")
-flags.DEFINE_enum("average", None, ["ema"], "An average of the weights: evaluated and saved.")
+flags.DEFINE_boolean("reduce_on_plateau", False, "Reduce the rate when the monitored value no longer improves.")
+flags.DEFINE_float("plateau_factor", 0.1, "What the rate is multiplied by (reduce_on_plateau).")
+flags.DEFINE_integer("plateau_patience", 10, "Looks without improvement before that.", lower_bound=0)
+flags.DEFINE_integer("plateau_cooldown", 0, "Looks that do not count after that.", lower_bound=0)
+flags.DEFINE_float("min_learning_rate", 0.0, "What reduce_on_plateau does not go below.", lower_bound=0)
+flags.DEFINE_enum("average", None, AVERAGES, "An average of the weights: evaluated and saved.")
 flags.DEFINE_float("average_decay", None, "Decay of the average (ema); 0.999 unless given.", 0, 0.9999999)
+flags.DEFINE_integer("average_start", None, "Updates before the mean begins (swa, polyak); 0 unless given.", 0)
+flags.DEFINE_integer("average_every", None, "Updates from one value of the mean to the next (swa).", 1)
 
 # On what it runs. None of this changes what a batch means: batch_size is examples per update.
 flags.DEFINE_enum("strategy", "auto", engine.strategies.NAMES, "Where replicas are: here or on several machines.")
@@ -112,7 +145,7 @@ flags.DEFINE_integer("evaluate_every", None, "Steps between validations, instead
 flags.DEFINE_integer("steps_per_loop", 100, "Steps in one compiled call.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of every random stream.")
 flags.DEFINE_boolean("early_stopping", False, "End when the monitored value no longer improves.")
-flags.DEFINE_string("monitor", "validation.loss", "What early stopping looks at.")
+flags.DEFINE_string("monitor", "validation.loss", "What early_stopping and reduce_on_plateau look at.")
 flags.DEFINE_integer("patience", 3, "Looks without improvement after which early stopping ends the run.", lower_bound=0)
 flags.DEFINE_float("min_delta", 0.0, "What counts as improvement.", lower_bound=0)
 flags.DEFINE_boolean("restore_best", True, "Early stopping puts the best weights back.")
@@ -129,21 +162,38 @@ flags.DEFINE_list("drop_hooks", [], "Hooks whose state in the checkpoint may be 
 
 # What may differ when a run is resumed. Everything else is what the run is.
 MAY_CHANGE = frozenset(
-    ["epochs", "max_steps", "evaluate_every", "steps_per_loop"]
+    ["epochs", "max_steps", "evaluate_every", "steps_per_loop", "download"]
     + ["strategy", "num_replicas", "worker_timeout_s", "accumulate_steps", "jit_compile", "max_traces"]
     + ["early_stopping", "monitor", "patience", "min_delta", "restore_best"]
     + ["checkpoint_every", "keep", "log_every_step", "tensorboard", "drop_hooks"]
 )
 # What workers of one run may have each for itself.
-OF_ONE_WORKER = ("data_dir", "worker_timeout_s")
+OF_ONE_WORKER = ("data_dir", "download", "worker_timeout_s")
 # A finished run goes on only if one of these differs.
 PROLONGS = ("epochs", "max_steps", "early_stopping", "monitor", "patience", "min_delta", "restore_best")
 
 
+def load(split: str) -> data.Arrays:
+    """A split of the data set, with the options that its kind of file has."""
+    options = {}
+    if FLAGS.dataset == "image_folder":
+        options = {"on_bad_file": FLAGS.on_bad_file, "image_size": _integers("image_size") or None}
+    elif FLAGS.dataset in ("npz", "npy", "tfrecord"):
+        if FLAGS.classes is None:
+            raise ValueError(f"--dataset={FLAGS.dataset} needs --classes, the number of classes")
+        options = {"classes": FLAGS.classes}
+    return data.load(FLAGS.dataset, split=split, data_dir=FLAGS.data_dir, download=FLAGS.download, **options)
+
+
 def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline]:
     """Training, validation (or None) and test."""
-    source = data.load(FLAGS.dataset, split="train", data_dir=FLAGS.data_dir)
-    test = data.load(FLAGS.dataset, split="test", data_dir=FLAGS.data_dir)
+    source = load("train")
+    if FLAGS.test_fraction:
+        share = FLAGS.test_fraction
+        parts = data.split(source, {"train": 1 - share, "test": share}, seed=FLAGS.seed)
+        source, test = parts["train"], parts["test"]
+    else:
+        test = load("test")
     validation = None
     if FLAGS.validation_fraction:
         share = FLAGS.validation_fraction
@@ -180,17 +230,17 @@ def make_model(info: data.Info) -> tf.Module:
     return engine.cast(model, "float64") if FLAGS.precision == "float64" else model
 
 
-def make_optimizer(decay_steps: int) -> tf.Module:
+def make_optimizer(schedule: Callable) -> tf.Module:
     """The update rule with its schedule, behind the clipping."""
     limits = {"clip_value": optim.clip_by_value, "clip_norm": optim.clip_by_norm}
     limits["clip_global_norm"] = optim.clip_by_global_norm
     clips = [clip(_above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
-    rule = make_rule(decay_steps)
+    rule = make_rule(schedule)
     return optim.chain(*clips, rule) if clips else rule
 
 
-def make_rule(decay_steps: int) -> optim.Rule:
-    """The update rule with its schedule."""
+def make_schedule(decay_steps: int) -> Callable:
+    """How the learning rate moves."""
     schedules, rate = optim.schedules, _above_0("learning_rate")
     boundaries = _integers("boundaries")
     if FLAGS.schedule == "piecewise" and not boundaries:
@@ -198,27 +248,55 @@ def make_rule(decay_steps: int) -> optim.Rule:
     schedule = {
         "constant": lambda: schedules.constant(rate),
         "exponential": lambda: schedules.exponential(rate, decay_steps, FLAGS.decay_rate),
+        "inverse_time": lambda: schedules.inverse_time(rate, decay_steps, FLAGS.decay_rate),
+        "inverse_sqrt": lambda: schedules.inverse_sqrt(rate, FLAGS.warmup_steps or 1),
         "piecewise": lambda: schedules.piecewise(
             boundaries, [rate * FLAGS.decay_rate**fall for fall in range(len(boundaries) + 1)]
         ),
         "polynomial": lambda: schedules.polynomial(rate, decay_steps, rate * FLAGS.end_rate, FLAGS.power),
         "cosine": lambda: schedules.cosine(rate, decay_steps, FLAGS.end_rate),
+        "cosine_restarts": lambda: schedules.cosine_restarts(rate, decay_steps, alpha=FLAGS.end_rate),
+        "cyclic": lambda: schedules.cyclic(rate * FLAGS.end_rate, rate, decay_steps / 2),
+        "one_cycle": lambda: schedules.one_cycle(rate, decay_steps),
     }[FLAGS.schedule]()
-    if FLAGS.warmup_steps:
+    if FLAGS.stable_steps:
+        if FLAGS.schedule == "inverse_sqrt":
+            raise ValueError("--stable_steps does not go with --schedule=inverse_sqrt, which has its own warm-up")
+        schedule = schedules.join([rate, schedule], [FLAGS.stable_steps])
+    # The warm-up of inverse_sqrt is its own.
+    if FLAGS.warmup_steps and FLAGS.schedule != "inverse_sqrt":
         schedule = schedules.warmup(schedule, FLAGS.warmup_steps)
-    if FLAGS.optimizer == "sgd":
-        return optim.SGD(schedule, momentum=FLAGS.momentum, nesterov=FLAGS.nesterov)
-    moments = {"beta_1": FLAGS.beta_1, "beta_2": FLAGS.beta_2, "epsilon": FLAGS.epsilon}
-    if FLAGS.optimizer == "adam":
-        return optim.Adam(schedule, **moments)
-    return optim.AdamW(schedule, **moments, weight_decay=FLAGS.weight_decay)
+    return schedules.Scale(schedule) if FLAGS.reduce_on_plateau else schedule
 
 
-def make_average() -> optim.Average | None:
+def make_rule(schedule: Callable) -> optim.Rule:
+    """The update rule with its schedule."""
+    given = {name: FLAGS[name].value for name in RULE_FLAGS if FLAGS[name].value is not None}
+    for name in given:
+        takers = [rule for rule, make in OPTIMIZERS.items() if name in inspect.signature(make).parameters]
+        if FLAGS.optimizer not in takers:
+            raise ValueError(f"--{name} needs --optimizer={' or '.join(takers)}")
+    return OPTIMIZERS[FLAGS.optimizer](schedule, **given)
+
+
+def make_average(optimizer: tf.Module) -> optim.Average | None:
     """The average of the weights, if there is to be one."""
-    if FLAGS.average is None and FLAGS.average_decay is not None:
-        raise ValueError("--average_decay needs --average=ema")
-    return optim.EMA(0.999 if FLAGS.average_decay is None else FLAGS.average_decay) if FLAGS.average else None
+    if FLAGS.optimizer.startswith("schedule_free"):
+        if FLAGS.average:
+            raise ValueError(f"--average={FLAGS.average} needs an --optimizer without an average of its own")
+        return optim.EvaluationWeights(optimizer)
+    takers = {"average_decay": ("ema",), "average_start": ("swa", "polyak"), "average_every": ("swa",)}
+    for name, averages in takers.items():
+        if FLAGS[name].value is not None and FLAGS.average not in averages:
+            raise ValueError(f"--{name} needs --average={' or '.join(averages)}")
+    if FLAGS.average == "swa" and FLAGS.average_every is None:
+        raise ValueError("--average=swa needs --average_every, such as the steps of an epoch")
+    return {
+        None: lambda: None,
+        "ema": lambda: optim.EMA(0.999 if FLAGS.average_decay is None else FLAGS.average_decay),
+        "swa": lambda: optim.SWA(FLAGS.average_start or 0, FLAGS.average_every),
+        "polyak": lambda: optim.Polyak(FLAGS.average_start or 0),
+    }[FLAGS.average]()
 
 
 class Accepted(engine.hooks.Hook):
@@ -236,7 +314,9 @@ class Accepted(engine.hooks.Hook):
         self._directory.forget_result()
 
 
-def make_hooks(directory: run_directory.RunDirectory, lines: dict[str, str]) -> list[engine.hooks.Hook]:
+def make_hooks(
+    directory: run_directory.RunDirectory, lines: dict[str, str], schedule: Callable
+) -> list[engine.hooks.Hook]:
     """What runs between loops."""
     hooks = [
         Accepted(directory, lines),
@@ -249,6 +329,18 @@ def make_hooks(directory: run_directory.RunDirectory, lines: dict[str, str]) -> 
     ]
     if FLAGS.tensorboard:
         hooks.append(engine.hooks.TensorBoard(directory.tensorboard))
+    if FLAGS.reduce_on_plateau:
+        hooks.append(
+            engine.hooks.ReduceOnPlateau(
+                schedule,
+                FLAGS.monitor,
+                factor=FLAGS.plateau_factor,
+                patience=FLAGS.plateau_patience,
+                min_delta=FLAGS.min_delta,
+                cooldown=FLAGS.plateau_cooldown,
+                min_lr=FLAGS.min_learning_rate,
+            )
+        )
     if FLAGS.early_stopping:
         hooks.append(
             engine.hooks.EarlyStopping(
@@ -282,13 +374,14 @@ def train(strategy: tf.distribute.Strategy | None) -> int:
     pipeline, validation, test = make_pipelines()
     steps = min(FLAGS.epochs * pipeline.steps_per_epoch, FLAGS.max_steps or math.inf)
     if FLAGS.decay_steps is None:
-        FLAGS.decay_steps = max(1, steps - FLAGS.warmup_steps)
+        FLAGS.decay_steps = max(1, steps - FLAGS.warmup_steps - FLAGS.stable_steps)
         lines["decay_steps"] = f"--decay_steps={FLAGS.decay_steps}"
-    schedule_ends = FLAGS.warmup_steps + FLAGS.decay_steps
-    if FLAGS.schedule in ("cosine", "polynomial") and schedule_ends < steps:
+    schedule_ends = FLAGS.warmup_steps + FLAGS.stable_steps + FLAGS.decay_steps
+    if FLAGS.schedule in ("cosine", "polynomial", "one_cycle") and schedule_ends < steps:
         print(f"note: the schedule ends at step {schedule_ends} of {steps}; the rate stays where it ends")
     with replicas.scope():
-        model, optimizer = make_model(pipeline.info), make_optimizer(FLAGS.decay_steps)
+        model, schedule = make_model(pipeline.info), make_schedule(FLAGS.decay_steps)
+        optimizer = make_optimizer(schedule)
     trainer = engine.Trainer(
         model,
         engine.Supervised("sparse_categorical_crossentropy"),
@@ -300,11 +393,11 @@ def train(strategy: tf.distribute.Strategy | None) -> int:
         jit_compile=FLAGS.jit_compile,
         accumulate_steps=FLAGS.accumulate_steps,
         steps_per_loop=FLAGS.steps_per_loop,
-        average=make_average(),
+        average=make_average(optimizer),
         loss_scaling=FLAGS.loss_scaling,
         max_traces=FLAGS.max_traces,
     )
-    hooks = make_hooks(directory, lines)
+    hooks = make_hooks(directory, lines, schedule)
     parameters = engine.parameter_count(trainer.model)
     watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
     shared = f", {replicas}" if replicas.count > 1 else ""

@@ -10,9 +10,28 @@
 
 from data import augment
 from data.catalogue import NAMES, load
+from data.image_folder import ImageFolder
+from data.numpy_files import NpyFiles
 from data.pipeline import Pipeline
 from data.sources import Arrays, Info, Subset
 from data.splits import split
+from data.text_files import CharText, TextLines
+from data.tfrecord import TFRecords
 from data.transforms import to_float
 
-__all__ = ["NAMES", "Arrays", "Info", "Pipeline", "Subset", "augment", "load", "split", "to_float"]
+__all__ = [
+    "NAMES",
+    "Arrays",
+    "CharText",
+    "ImageFolder",
+    "Info",
+    "NpyFiles",
+    "Pipeline",
+    "Subset",
+    "TFRecords",
+    "TextLines",
+    "augment",
+    "load",
+    "split",
+    "to_float",
+]

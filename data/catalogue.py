@@ -1,74 +1,95 @@
-"""The data sets that are known by name."""
+"""The data sets that are known by name, and the kinds of files that any folder can hold."""
 
-import hashlib
-import importlib.resources
-import io
+import inspect
 
 import numpy as np
 
-from data import idx
-from data.sources import Arrays, Info
+from data import cifar, embedded, image_folder, imdb, mnist, numpy_files, text_files, tfds, tfrecord
+from data.sources import Arrays, Info, texts
 
-EMBEDDED_SHA256 = "8c38794e862f9f25742763f018a82027a93ce93e7849eed53675b49ad4c6b7e9"
-
-_GARMENTS = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
-_FASHION_LICENCE = "MIT, copyright 2017 Zalando SE"
-_INFOS = {
-    "fashion_mnist_mini": Info("fashion_mnist_mini", 10, _GARMENTS, licence=_FASHION_LICENCE),
-    "fashion_mnist": Info("fashion_mnist", 10, _GARMENTS, licence=_FASHION_LICENCE),
-    "mnist": Info("mnist", 10, tuple("0123456789"), licence="CC BY-SA 3.0, Yann LeCun and Corinna Cortes"),
+_TFDS = "tfds:"
+_EMBEDDED = {
+    "fashion_mnist_mini": Info("fashion_mnist_mini", 10, mnist.GARMENTS, licence=mnist.FASHION_LICENCE),
+    "movie_reviews": Info("movie_reviews", 2, ("negative", "positive"), licence="MIT, copyright 2014 C.J. Hutto"),
 }
-_IDX_PREFIXES = {"train": "train", "test": "t10k"}
+# Readers of a user's own folder: (split, data_dir, **options) -> source.
+_FOLDERS = {
+    "image_folder": image_folder.load,
+    "npz": numpy_files.load_npz,
+    "npy": numpy_files.load_npy,
+    "text_lines": text_files.load_lines,
+    "char_text": text_files.load_chars,
+    "tfrecord": tfrecord.load,
+}
+_SPLITS = ("train", "test")
 
-NAMES = tuple(_INFOS)
+NAMES = (*_EMBEDDED, *mnist.SETS, *cifar.SETS, "imdb", *_FOLDERS)
 
 
-def load(name, split="train", data_dir=None):
-    """A named data set in memory: `inputs` uint8 `[examples, 28, 28, 1]`, `labels` int32 `[examples]`.
+def load(name, split="train", data_dir=None, download=False, **options):
+    """A data set by name, or a folder of files by their kind: a source.
 
-    `fashion_mnist_mini` is embedded: the first 6,000 training and 2,000 test images of Fashion-MNIST (Xiao,
-    Rasul, Vollgraf, arXiv:1708.07747). `fashion_mnist` and `mnist` are read from their IDX files in
-    `data_dir`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k`, gzipped (`.gz`)
-    or not. Raises ValueError or FileNotFoundError naming the argument or the file.
+    | name | `inputs`, `labels` | `data_dir` holds |
+    |---|---|---|
+    | `fashion_mnist_mini` | uint8 28 × 28 × 1, 10 classes | nothing: it is embedded |
+    | `movie_reviews` | UTF-8 sentences, 2 classes | nothing: it is embedded |
+    | `fashion_mnist`, `mnist` | uint8 28 × 28 × 1, 10 classes | IDX files, gzipped (`.gz`) or not |
+    | `cifar10`, `cifar100` | uint8 32 × 32 × 3, 10 or 100 classes | the `.bin` files, their folder, or the archive |
+    | `imdb` | UTF-8 reviews, 2 classes | the folder `aclImdb` or the archive |
+    | `image_folder` | uint8, classes by folder: `ImageFolder` | `<split>/<class>/…` or `<class>/…` |
+    | `npz` | arrays in memory: `numpy_files.load_npz` | `<split>.npz` |
+    | `npy` | arrays on the disk: `NpyFiles` | `<split>_inputs.npy`, `<split>_labels.npy` |
+    | `text_lines`, `char_text` | UTF-8 lines, int32 windows: `TextLines`, `CharText` | `<split>.txt`, `<split>/*.txt` |
+    | `tfrecord` | a stream: `TFRecords` | `<split>*.tfrecord`, `features.json` |
+    | `tfds:NAME` | TensorFlow Datasets: `tfds.load` | what is prepared there |
+
+    Labels are int32. `data_dir` is used as it is; no file of it is written. With `download`, official files that are
+    not there are fetched into the cache (`TAPELINE_CACHE`, else `tapeline` in `XDG_CACHE_HOME` or `~/.cache`), resumed
+    if that broke off before, and checked by SHA-256. `options` are those of the kind of file. Raises ValueError or
+    OSError in one line that names the argument, or the file with byte or row, and says what to do.
 
     >>> test = load("fashion_mnist_mini", split="test")
     >>> len(test), test.info.class_names[test.arrays["labels"][0]]
     (2000, 'Ankle boot')
+    >>> load("movie_reviews", split="test").arrays["inputs"][2]
+    b"There's...an underlying Old World sexism to Monday Morning that undercuts its charm."
     """
-    if name not in _INFOS:
-        raise ValueError(f"load: name must be one of {', '.join(NAMES)}, found {name!r}")
-    if split not in _IDX_PREFIXES:
-        raise ValueError(f"load: split must be one of {', '.join(_IDX_PREFIXES)}, found {split!r}")
-    if name == "fashion_mnist_mini":
+    if name.startswith(_TFDS):
+        _check_options(name, tfds.load, options, 4)
+        return tfds.load(name.removeprefix(_TFDS), split, data_dir, download, **options)
+    if name not in NAMES:
+        raise ValueError(f"load: name must be one of {', '.join(NAMES)} or {_TFDS}NAME, found {name!r}")
+    if split not in _SPLITS and name not in _FOLDERS:
+        raise ValueError(f"load: split must be one of {', '.join(_SPLITS)}, found {split!r}")
+    if name in _FOLDERS:
+        if download:
+            raise ValueError(f"load: {name} is no data set that can be downloaded: pass data_dir instead")
+        _check_options(name, _FOLDERS[name], options, 2)
+        return _FOLDERS[name](split, data_dir, **options)
+    if options:
+        raise ValueError(f"load: {name} has no options, found {', '.join(options)}")
+    if name in _EMBEDDED:
         if data_dir is not None:
             raise ValueError(f"load: {name} is embedded: leave out data_dir, found {data_dir!r}")
-        return _source(*_embedded(split), _INFOS[name])
-    if data_dir is None:
-        raise ValueError(f"load: {name} needs data_dir, the folder of its IDX files")
-    images_path = idx.find(data_dir, f"{_IDX_PREFIXES[split]}-images-idx3-ubyte")
-    labels_path = idx.find(data_dir, f"{_IDX_PREFIXES[split]}-labels-idx1-ubyte")
-    images, labels = idx.read(images_path, (28, 28)), idx.read(labels_path, ())
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{labels_path}: expected {len(images)} labels, as many as in {images_path}, found {len(labels)}"
-        )
-    try:
-        return _source(images, labels, _INFOS[name])
-    except ValueError as error:
-        raise ValueError(f"{labels_path}: {error}") from error
+        return _embedded(name, split)
+    if name == "imdb":
+        return imdb.load(split, data_dir, download)
+    return (mnist if name in mnist.SETS else cifar).load(name, split, data_dir, download)
 
 
-def _embedded(split):
-    file = importlib.resources.files("data") / "embedded" / "fashion_mnist_mini.npz"
-    content = file.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != EMBEDDED_SHA256:
-        raise ValueError(f"{file}: expected SHA-256 {EMBEDDED_SHA256}, found {found}; install tapeline again")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return archive[f"{split}_images"], archive[f"{split}_labels"]
+def _embedded(name, split):
+    found = embedded.read(name, split)
+    if name == "movie_reviews":
+        inputs = texts(found["text"].tobytes().split(b"\n"))
+    else:
+        inputs = found["images"][..., np.newaxis]
+    return Arrays(inputs, found["labels"].astype(np.int32), info=_EMBEDDED[name])
 
 
-def _source(images, labels, info):
-    return Arrays(images[..., np.newaxis], labels.astype(np.int32), info=info)
+def _check_options(name, reader, options, positional):
+    known = list(inspect.signature(reader).parameters)[positional:]
+    if reader is image_folder.load:
+        known = list(inspect.signature(image_folder.ImageFolder).parameters)[1:]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"load: {name} has the options {', '.join(known) or 'none'}, found {option!r}")

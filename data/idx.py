@@ -4,6 +4,7 @@ Two zero bytes, a byte for the dtype (8: unsigned byte), a byte for the number o
 as 32-bit words, the values. Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 """
 
+import contextlib
 import gzip
 import math
 import pathlib
@@ -12,15 +13,15 @@ import zlib
 
 import numpy as np
 
+from data import files
+
 _UNSIGNED_BYTE = 8
 _CHUNK = 1 << 20
 
 
 def find(data_dir, name):
     """The path of `name` or `name.gz` in `data_dir`; FileNotFoundError says what to put where."""
-    folder = pathlib.Path(data_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"data_dir {folder} is no directory; make it, and put {name}[.gz] into it")
+    folder = files.folder(data_dir, f"{name}[.gz]")
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
@@ -35,8 +36,10 @@ def read(path, item_shape):
     """
     path = pathlib.Path(path)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            return _parse(stream, path, item_shape)
+        with files.opened(path) as stream:
+            zipped = gzip.GzipFile(fileobj=stream) if path.suffix == ".gz" else contextlib.nullcontext(stream)
+            with zipped as plain:
+                return _parse(plain, path, item_shape)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: truncated or corrupted gzip ({error}); fetch the file again") from error
 

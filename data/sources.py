@@ -3,7 +3,13 @@
 A source answers `len(source)` and `source[indices]`, a vectorised gather from a 1-D array of integers to
 a dict of NumPy arrays (`inputs`, `labels`, optionally `weights`), each with `len(indices)` rows. It carries
 `info`, and `arrays`: the whole dict when it is in memory, None otherwise. Any class with these four will do,
-as long as its objects can be hashed, which they can unless it defines `__eq__`.
+as long as its objects can be hashed, which they can unless it defines `__eq__`. Text is an array of Python `bytes`,
+UTF-8, which TensorFlow takes for strings.
+
+A stream has no length: its `length` is None, and instead of the gather it has `dataset(shard=None)`, a finite
+`tf.data.Dataset` of single examples, dicts of tensors, in an order that is always the same, made of stateless
+operations, so that its iterators can be saved. `shard=(number, count)` is one of `count` disjoint parts of it.
+`examples` says how many there are in all.
 """
 
 import dataclasses
@@ -35,7 +41,8 @@ class Arrays:
 
     `inputs [examples, …]`, `labels [examples, …]` and `weights [examples, …]` keep their dtypes and are not
     copied. Where `info.classes` is given, labels are class numbers and are checked to be integers in
-    `[0, classes)`. `info.input_shape` is always taken from `inputs`. Raises ValueError or TypeError.
+    `[0, classes)`. `info.input_shape` is always taken from `inputs`. If one of them is memory-mapped (`np.memmap`),
+    none counts as in memory: `arrays` is None, and labels are checked as they are read. Raises ValueError or TypeError.
 
     >>> source = Arrays(np.zeros([3, 2]), labels=[0, 1, 1], info=Info("xor", classes=2))
     >>> len(source), source.info.input_shape, source[np.array([2, 0])]["labels"]
@@ -44,21 +51,26 @@ class Arrays:
 
     def __init__(self, inputs, labels=None, weights=None, *, info=None):
         given = {"inputs": inputs, "labels": labels, "weights": weights}
-        self.arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
-        self.info = dataclasses.replace(info or Info("arrays"), input_shape=self.arrays["inputs"].shape[1:])
-        shapes = {name: array.shape for name, array in self.arrays.items()}
+        self._arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
+        mapped = any(isinstance(array, np.memmap) for array in given.values())
+        self.arrays = None if mapped else self._arrays
+        self.info = dataclasses.replace(info or Info("arrays"), input_shape=self._arrays["inputs"].shape[1:])
+        shapes = {name: array.shape for name, array in self._arrays.items()}
         if len({shape[:1] for shape in shapes.values()}) != 1 or not shapes["inputs"]:
             raise ValueError(f"{self.info.name}: arrays must have the same first dimension, found {shapes}")
         if len(self) == 0:
             raise ValueError(f"{self.info.name}: expected at least one example, found {shapes}")
-        if self.info.classes is not None and "labels" in self.arrays:
-            _check_labels(self.arrays["labels"], self.info)
+        if not mapped:
+            check_labels(self._arrays, self.info)
 
     def __len__(self):
-        return len(self.arrays["inputs"])
+        return len(self._arrays["inputs"])
 
     def __getitem__(self, indices):
-        return {name: array[indices] for name, array in self.arrays.items()}
+        rows = {name: array[indices] for name, array in self._arrays.items()}
+        if self.arrays is None:
+            check_labels(rows, self.info, indices)
+        return rows
 
 
 class Subset:
@@ -93,10 +105,25 @@ class Subset:
         return None if self.source.arrays is None else self.source[self.indices]
 
 
-def _check_labels(labels, info):
+def texts(items):
+    """A 1-D array of `bytes` from a list of them; NumPy's own `S` would drop zero bytes at their ends."""
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
+
+
+def check_labels(arrays, info, rows=None):
+    """Refuse labels that are no class numbers of `info`; `rows` are the numbers of the rows, unless 0, 1, ….
+
+    Raises TypeError or ValueError naming the data set, the row and the label.
+    """
+    if info.classes is None or "labels" not in arrays:
+        return
+    labels = arrays["labels"]
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{info.name}: {info.classes} classes need integer labels, found {labels.dtype}")
     outside = np.argwhere((labels < 0) | (labels >= info.classes))
     if outside.size:
         row, value = outside[0][0], labels[tuple(outside[0])]
+        row = row if rows is None else rows[row]
         raise ValueError(f"{info.name}: the label in row {row} is {value}, expected 0 to {info.classes - 1}")

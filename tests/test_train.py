@@ -287,7 +287,10 @@ def test_the_full_set_is_read_from_idx_files(command, tmp_path):
         (["--batch_size=6001"], "6000, the size of fashion_mnist_mini, found 6001"),
         (["--learning_rate=0"], "--learning_rate must be a finite number above 0, got 0.0"),
         (["--learning_rate=nan"], "--learning_rate must be a finite number above 0, got nan"),
-        (["--optimizer=adan"], "<sgd|adam|adamw>"),
+        (["--optimizer=adan"], "<sgd|adamw|lars|lamb|"),
+        (["--momentum=0.9", "--optimizer=adam"], "--momentum needs --optimizer=sgd or lars or rmsprop or muon"),
+        (["--nonesterov", "--optimizer=lion"], "--nesterov needs --optimizer=sgd or muon"),
+        (["--average=ema", "--optimizer=schedule_free_sgd"], "--average=ema needs an --optimizer without"),
         (["--dataset=mnits"], "fashion_mnist_mini"),
         (["--precision=float8"], "<float32|float64|bfloat16|float16>"),
         (["--strategy=tpu"], "<auto|one_device|mirrored|multi_worker>"),
@@ -297,6 +300,10 @@ def test_the_full_set_is_read_from_idx_files(command, tmp_path):
         (["--clip_norm=0"], "--clip_norm must be a finite number above 0"),
         (["--average=ema", "--average_decay=1"], "average_decay"),
         (["--average_decay=0.5"], "--average_decay needs --average=ema"),
+        (["--average=ema", "--average_start=3"], "--average_start needs --average=swa or polyak"),
+        (["--average=swa"], "--average=swa needs --average_every"),
+        (["--schedule=inverse_sqrt", "--stable_steps=3"], "--stable_steps does not go with --schedule=inverse_sqrt"),
+        (["--reduce_on_plateau"], "reduce_on_plateau monitors validation.loss, but fit has no validation pipeline"),
         (["--augment=flip"], "augmentations are flip_left_right, random_crop"),
         (["--epoch=3"], "Unknown command line flag 'epoch'. Did you mean: epochs"),
         (["--epochs=0"], "epochs"),
@@ -306,6 +313,8 @@ def test_the_full_set_is_read_from_idx_files(command, tmp_path):
         (["--dropout=1"], "rate"),
         (["--momentum=1.5", "--optimizer=sgd"], "momentum"),
         (["--dataset=fashion_mnist"], "data_dir"),
+        (["--dataset=npz", "--data_dir=nowhere"], "--dataset=npz needs --classes"),
+        (["--dataset=image_folder", "--data_dir=.", "--image_size=8"], r"image_size must be \(height, width\)"),
         (["--dataset=fashion_mnist", "--data_dir=nowhere"], "nowhere"),
         (["--run_dir=/dev/null/run"], "run directory /dev/null/run can't be written"),
         (["--early_stopping", "--monitor=val_loss"], "validation.loss"),
@@ -377,3 +386,15 @@ def test_clipping_average_precision_and_xla_by_flags(command, tmp_path):
     averaged = engine.weights_sha256(model)
     engine.restore(model, run_dir / "checkpoints" / "step-00000011")
     assert engine.weights_sha256(model) == result(run_dir)["weights_sha256"] != averaged
+
+
+def test_swa_and_a_plateau_by_flags(command, tmp_path):
+    options = ["--average=swa", "--average_every=5", "--reduce_on_plateau", "--plateau_factor=0.5"]
+    options += ["--plateau_patience=1", "--min_delta=9", "--plateau_cooldown=1", "--epochs=4", "--schedule=constant"]
+    assert command(*SMALL, *options, "--run_dir=run")[0] == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    # The first look is the best; the next reduces; the one after that is forgiven.
+    rates = [record["learning_rate"] for record in records if record["split"] == "train"]
+    assert rates == [1e-3, 1e-3, 5e-4, 2.5e-4]
+    saved = engine.files.checkpoints.saved_variables(tmp_path / "run" / "checkpoints" / "step-00000044")
+    assert {"optimizer.learning_rate.factor", "hooks.reduce_on_plateau.best", "average.updates"} <= set(saved)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import data
-from data import catalogue
+from data import embedded
 from data.embedded import make_fashion_mnist_mini
 
 FOLDER = pathlib.Path(data.__file__).with_name("embedded")
@@ -46,7 +46,7 @@ def test_the_pictures_are_pictures():
 
 def test_the_sha256_is_that_of_the_readme_and_of_the_loader():
     found = hashlib.sha256(FILE.read_bytes()).hexdigest()
-    assert found == catalogue.EMBEDDED_SHA256
+    assert found == embedded.SHA256["fashion_mnist_mini"]
     assert f"`{found}`" in (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
@@ -58,7 +58,7 @@ def test_the_file_is_small_and_loads_in_a_blink():
 
 
 def test_a_damaged_file_is_refused(monkeypatch):
-    monkeypatch.setattr(catalogue, "EMBEDDED_SHA256", "0" * 64)
+    monkeypatch.setitem(embedded.SHA256, "fashion_mnist_mini", "0" * 64)
     with pytest.raises(ValueError, match=r"fashion_mnist_mini.npz: expected SHA-256 0+, found [0-9a-f]{64}; install"):
         data.load("fashion_mnist_mini")
 
