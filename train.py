@@ -111,8 +111,8 @@ flags.DEFINE_integer("warmup_steps", 0, "Steps of linear warm-up before the sche
 flags.DEFINE_integer("stable_steps", 0, "Steps at learning_rate after the warm-up, before the schedule.", lower_bound=0)
 flags.DEFINE_integer("decay_steps", None, "Steps of the decay, or of a cycle; unless given, to the run's end.", 1)
 flags.DEFINE_float("decay_rate", 0.1, "Factor over decay_steps (exponential), or at each boundary (piecewise).")
-flags.DEFINE_list("boundaries", [], "Steps at which the rate falls by decay_rate (piecewise).")
-flags.DEFINE_float("end_rate", 0.0, "The lowest rate, as a share of learning_rate (polynomial, cosines, cyclic).")
+flags.DEFINE_list("boundaries", [], "After which steps, counted from the warm-up's end, the rate falls (piecewise).")
+flags.DEFINE_float("end_rate", 0.0, "The lowest rate, as a share of learning_rate (polynomial, cosines, cyclic).", 0, 1)
 flags.DEFINE_float("power", 1.0, "Exponent (polynomial).")
 
 flags.DEFINE_float("clip_global_norm", None, "Clip gradients by their global norm.")

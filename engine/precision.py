@@ -7,6 +7,7 @@ input's dtype, and losses read the outputs back in float32.
 import copy
 from typing import NamedTuple
 
+import absl.logging
 import tensorflow as tf
 
 from engine.names import variable_paths
@@ -52,8 +53,9 @@ def cast(model: tf.Module, dtype: tf.DType | str) -> tf.Module:
     }
     copied = copy.deepcopy(model, memo=replaced)
     for part in (copied, *copied.submodules):
-        if isinstance(getattr(part, "dtype", None), tf.DType):
-            part.dtype = dtype
+        for name in ("dtype", "compute_dtype"):
+            if isinstance(getattr(part, name, None), tf.DType):
+                setattr(part, name, dtype)
     return copied
 
 
@@ -66,7 +68,14 @@ def cast_floating(values, dtype: tf.DType):
 
 
 def check_variables(model: tf.Module, precision: Precision) -> None:
-    """Refuses a model whose floating variables are not in the precision's dtype, naming the first."""
+    """Refuses a model whose floating variables are not in the precision's dtype, naming the first.
+
+    Warns of layers without a floating input, such as embeddings, that compute in another dtype than was asked for.
+    """
+    for module in (model, *model.submodules):
+        if hasattr(module, "compute_dtype") and (module.compute_dtype or precision.variables) != precision.compute:
+            name = precision.compute.name
+            absl.logging.warning("%r does not compute in %s: give it compute_dtype=%r", module, name, name)
     for path, variable in variable_paths(model).items():
         if variable.dtype.is_floating and variable.dtype != precision.variables:
             raise ValueError(

@@ -128,8 +128,8 @@ class Run:
         return due or self.step >= self.total_steps
 
     def stop(self, reason: str) -> None:
-        """Ends the fit after this boundary; the first reason stays."""
-        self.stopped_by = self.stopped_by or reason
+        """Ends the fit after this boundary; the first reason stays, but for numbers that are not finite."""
+        self.stopped_by = reason if reason == "non_finite" else self.stopped_by or reason
 
     def facts(self) -> dict:
         """What must be equal on all workers, or they would wait for each other for ever."""

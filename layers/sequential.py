@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from layers.base import Layer
 
+# What layers call the size of their input.
+_SIZES = ("in_features", "in_channels", "channels", "features")
+
 
 class Sequential(Layer):
     """xₖ₊₁ = layersₖ(xₖ): layers, or functions of a tensor, one after the other.
@@ -59,7 +62,8 @@ def chain(input_shape, *items, dtype=tf.float32):
 
     `input_shape` is one example's, without the batch: `(28, 28, 1)`. An item is a layer, a function of a tensor, or
     a layer waiting for its input size: `partial(layers.Conv2D, filters=32, kernel_size=3)` (keywords only)
-    or a bare class. If what waits still misses an argument, the last dimension that reaches it comes first.
+    or a bare class. If what waits misses its `in_features`, `in_channels`, `channels` or `features`, that is the last
+    dimension that reaches it.
     Shapes come from tracing each layer on an unknown batch of `dtype`, the input's; nothing is computed. A stack that
     begins with an `Embedding` takes integers: `chain((None,), Embedding(1000, 64), …, dtype=tf.int32)`.
 
@@ -90,14 +94,16 @@ def _sized(item, size):
         raise TypeError("give keywords only, the input size comes first")
     _, *parameters = inspect.signature(made.func.__init__).parameters.values()
     missing = [
-        p for p in parameters
+        p.name for p in parameters
         if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in made.keywords
     ]  # fmt: skip
-    if not missing:
+    sizes = [name for name in missing if name in _SIZES]
+    if not sizes:
         return made()
     if size is None:
         raise ValueError("the last dimension that reaches it is unknown")
-    return made(size)
+    # Where a layer's sizes come first, as it would be written.
+    return made(size) if sizes[0] == parameters[0].name else made(**{sizes[0]: size})
 
 
 def _waiting(item):

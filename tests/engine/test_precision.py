@@ -246,3 +246,22 @@ def test_a_resumed_run_knows_its_scale(tmp_path):
 
     # 3 good updates, and the fourth doubles the scale a second time.
     assert [run(3), run(4)] == [2, 4]
+
+
+def test_a_layer_without_floating_inputs_is_warned_of_unless_it_computes_as_asked(caplog):
+    class Words(tf.Module):
+        def __init__(self, **options):
+            super().__init__()
+            self.embedding, self.dense = layers.Embedding(9, 4, **options), layers.Dense(4, 2)
+
+    for precision, options, warned in (
+        ("bfloat16", {}, True), ("bfloat16", {"compute_dtype": "bfloat16"}, False), ("float32", {}, False)
+    ):  # fmt: skip
+        caplog.clear()
+        engine.Trainer(Words(**options), "mean_squared_error", optim.SGD(0.1), precision=precision)
+        assert ("Embedding(9, 4) does not compute in bfloat16" in caplog.text) == warned
+
+
+def test_a_cast_embedding_computes_in_what_it_was_cast_to():
+    wide = engine.cast(layers.Embedding(5, 3, compute_dtype="bfloat16"), "float64")
+    assert wide(tf.constant([1])).dtype == "float64"

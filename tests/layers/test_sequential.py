@@ -102,6 +102,11 @@ def test_chain_sizes_a_stack_of_layers_functions_partials_and_classes():
     ]  # fmt: skip
 
 
+def test_chain_gives_the_input_size_to_the_argument_that_is_one_wherever_it_stands():
+    model = layers.chain((10, 6), partial(layers.PositionEmbedding, max_length=12), partial(layers.LSTM, units=3))
+    assert repr(model) == "Sequential([PositionEmbedding(max_length=12, features=6), LSTM(6, units=3)])"
+
+
 def test_chain_computes_and_moves_nothing():
     norm = layers.BatchNorm(3)
     layers.chain((4, 3), norm)
@@ -113,10 +118,13 @@ def test_chain_computes_and_moves_nothing():
     [
         (784, [], TypeError, r"input_shape must be one example's, such as \(28, 28, 1\), found 784"),
         ((4,), [partial(layers.Dense, 3)], TypeError, r"item 0 partial\(Dense.*: give keywords only"),
-        ((4,), [partial(layers.Dense, in_features=4)], TypeError, "item 0 .* multiple values"),
+        ((4,), [partial(layers.Dense, in_features=4)], TypeError, r"item 0 .*units"),
         ((4,), [layers.Dense], TypeError, "item 0 Dense: .*units"),
         ((4,), [tf.nn.relu, partial(layers.Dense, units=0)], ValueError,
          r"item 1 partial\(Dense, units=0\): Dense\(4, units=0\): units must be a positive integer"),
+        # The length of a sentence is no vocabulary, and the number of features no noise.
+        ((20,), [partial(layers.Embedding, output_dim=8)], TypeError, "item 0 .* 'input_dim'"),
+        ((10,), [layers.GaussianNoise], TypeError, "item 0 GaussianNoise: .*'stddev'"),
         ((None,), [partial(layers.Dense, units=2)], ValueError, "item 0 .* last dimension .* is unknown"),
         ((8,), [layers.Flatten(), layers.Dense(9, 2)], ValueError,
          r"layer 1 Dense\(9, 2\) cannot take \[None, 8\] from layer 0 Flatten\(\)"),
