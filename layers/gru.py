@@ -149,13 +149,11 @@ def recurrence(projected, recurrent, bias, h, factor, mask, reset_after):
     r·(δa·Wᵀ) takes the place of δw·Wᵀ. After all steps δrecurrent is one product over them.
     """
     steps, units = length(projected), recurrent.shape[0]
-    counts = None if mask is None else unstacked(mask)
-
     to_sigmoid, to_tanh = through(tf.raw_ops.SigmoidGrad), through(tf.raw_ops.TanhGrad)
 
     @tf.custom_gradient
     def run(projected, recurrent, bias, h):
-        inputs = unstacked(projected)
+        inputs, counts = unstacked(projected), None if mask is None else unstacked(mask)
         of_gates, of_w = recurrent[:, : 2 * units], recurrent[:, 2 * units :]
 
         def forward(t, h, hs, gates):
@@ -177,10 +175,13 @@ def recurrence(projected, recurrent, bias, h, factor, mask, reset_after):
             [array(projected, steps, units) for _ in range(4)],
         )
         _, last, hs, gates = tf.while_loop(lambda t, *_: t < steps, forward, start, maximum_iterations=steps)
-        states = hs.stack()
+        # Tensors: neither a SavedModel nor tape.jacobian can take over TensorArrays from here into the gradient.
+        states, all_gates = hs.stack(), [gate.stack() for gate in gates]
 
         def gradient(to_outputs, to_h):
             arrived = array(projected, steps, units).unstack(to_outputs)
+            hs, gates = unstacked(states), [unstacked(gate) for gate in all_gates]
+            counts = None if mask is None else unstacked(mask)
             transposed, from_gates, from_w = (tf.transpose(each) for each in (recurrent, of_gates, of_w))
 
             def backward(t, dh, dps, dws):
@@ -204,7 +205,7 @@ def recurrence(projected, recurrent, bias, h, factor, mask, reset_after):
             _, dh, dps, dws = tf.while_loop(lambda t, *_: t >= 0, backward, start, maximum_iterations=steps)
             dp, dw = stacked(dps, projected.shape[0]), tf.reshape(dws.stack(), [-1, units])
             past = tf.reshape(scaled(states[:-1], factor), [-1, units])
-            multiplied = past if reset_after else past * tf.reshape(gates[1].stack(), [-1, units])
+            multiplied = past if reset_after else past * tf.reshape(all_gates[1], [-1, units])
             of_both = tf.matmul(past, tf.reshape(dp[:, :, : 2 * units], [-1, 2 * units]), transpose_a=True)
             drecurrent = tf.concat([of_both, tf.matmul(multiplied, dw, transpose_a=True)], 1)
             return dp, drecurrent, tf.reduce_sum(dw, 0) if reset_after else tf.zeros_like(bias), dh

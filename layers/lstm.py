@@ -139,12 +139,11 @@ def recurrence(projected, recurrent, h, c, factor, mask):
     Source: Graves 2012, "Supervised sequence labelling with recurrent neural networks", section 4.6.
     """
     steps, units = length(projected), recurrent.shape[0]
-    counts = None if mask is None else unstacked(mask)
     to_sigmoid, to_tanh = through(tf.raw_ops.SigmoidGrad), through(tf.raw_ops.TanhGrad)
 
     @tf.custom_gradient
     def run(projected, recurrent, h, c):
-        inputs = unstacked(projected)
+        inputs, counts = unstacked(projected), None if mask is None else unstacked(mask)
 
         def forward(t, h, c, hs, cs, gates):
             i, f, g, o = tf.split(inputs.read(t) + scaled(h, factor) @ recurrent, 4, 1)
@@ -161,10 +160,13 @@ def recurrence(projected, recurrent, h, c, factor, mask):
         _, last_h, last_c, hs, cs, gates = tf.while_loop(
             lambda t, *_: t < steps, forward, start, maximum_iterations=steps
         )
-        states = hs.stack()
+        # Tensors: neither a SavedModel nor tape.jacobian can take over TensorArrays from here into the gradient.
+        states, all_c, all_gates = hs.stack(), cs.stack(), [gate.stack() for gate in gates]
 
         def gradient(to_outputs, to_h, to_c):
             arrived = array(projected, steps, units).unstack(to_outputs)
+            cs, gates = unstacked(all_c), [unstacked(gate) for gate in all_gates]
+            counts = None if mask is None else unstacked(mask)
             transposed = tf.transpose(recurrent)
 
             def backward(t, c, dh, dc, written):

@@ -1,7 +1,10 @@
 """Recurrence over time: any cell, step by step along a sequence."""
 
+import copy
+
 import tensorflow as tf
 
+from layers import context
 from layers.base import Layer
 from layers.sequential import _takes_training, _waiting
 
@@ -16,7 +19,8 @@ class RNN(Layer):
     are `[batch, features]`, states `[batch, size]` in a nest like `cell.state_size` (one size, or a nest of sizes), and
     outputs `[batch, cell.output_size]`. With variables it must be a `tf.Module`. A list of cells is a
     `StackedRNNCells`. A cell that has a method `scan` (see `layers.recurrent.scan`) goes along a sequence by itself.
-    Ours do: they multiply all inputs by their kernel at once, and draw one mask of dropout for a sequence.
+    Ours do: they multiply all inputs by their kernel at once, and draw one mask of dropout for a sequence. What another
+    cell draws at its first step it draws again at every step: one mask there too, eagerly and in graphs.
 
     In a call, `initial_state` (zeros) is one state or a nest of them, as it was returned, and `mask`, bool
     `[batch, time]`, is True where a step counts. Elsewhere states are held, x may hold anything, and the output is that
@@ -61,6 +65,8 @@ class RNN(Layer):
         x = self.take(x, rank=3)
         if x.shape[1] == 0:
             raise ValueError(f"{self!r} needs at least one step, found an input of {x.shape.as_list()}")
+        if x.shape[1] is None:
+            x = _provided(tf.shape(x)[1] > 0, f"{self!r} needs at least one step", x)
         states = self._states(initial_state, x)
         x, mask = tf.transpose(x, [1, 0, 2]), self._mask(mask, x)
         if mask is not None:
@@ -76,20 +82,9 @@ class RNN(Layer):
 
     def _states(self, given, x):
         """Initial states in x's dtype, a nest like the cell's `state_size`."""
-        sizes, rows = tf.nest.flatten(self.cell.state_size), length(x)
-        if given is None:
-            found = [tf.zeros([rows, size], x.dtype) for size in sizes]
-        else:
-            found = [tf.convert_to_tensor(state) for state in tf.nest.flatten(given)]
-            if len(found) != len(sizes):
-                raise ValueError(f"{self!r}: initial_state must be {len(sizes)} tensors, found {len(found)}")
-            for state, size in zip(found, sizes, strict=True):
-                if not state.dtype.is_floating:
-                    raise TypeError(f"{self!r}: initial_state must be floating, found {state.dtype.name}")
-                self._fit("initial_state", state, tf.TensorShape([x.shape[0], size]))
-            # Where their batch size is known and x's is not, or the other way round, the reshape makes it one or fails.
-            found = [tf.reshape(tf.cast(s, x.dtype), [rows, size]) for s, size in zip(found, sizes, strict=True)]
-        return tf.nest.pack_sequence_as(self.cell.state_size, found)
+        if given is not None:
+            return fitting(self, "initial_state", given, self.cell.state_size, x)
+        return tf.nest.map_structure(lambda size: tf.zeros([length(x), size], x.dtype), self.cell.state_size)
 
     def _mask(self, mask, x):
         """The mask as bool `[time, batch, 1]`, or None."""
@@ -98,19 +93,14 @@ class RNN(Layer):
         mask = tf.convert_to_tensor(mask)
         if mask.dtype != tf.bool:
             raise TypeError(f"{self!r}: mask must be bool, found {mask.dtype.name}")
-        self._fit("mask", mask, x.shape[:2])
+        _fit(self, "mask", "[batch, time]", mask, x.shape[:2])
         if not (mask.shape.is_fully_defined() and x.shape[:2].is_fully_defined()):
-            same = tf.debugging.assert_equal(tf.shape(mask), tf.shape(x)[:2], f"{self!r}: mask must be [batch, time]")
-            with tf.control_dependencies([] if same is None else [same]):
-                mask = tf.identity(mask)
+            same = tf.reduce_all(tf.shape(mask) == tf.shape(x)[:2])
+            mask = _provided(same, f"{self!r}: mask must be [batch, time]", mask)
+            # XLA drops that. First the rows, so that it finds a transposed mask too.
+            for sizes in ([length(x), tf.shape(mask)[1]], tf.shape(x)[:2]):
+                mask = tf.reshape(mask, sizes, name="mask_must_be_batch_time")
         return tf.transpose(mask)[:, :, None]
-
-    def _fit(self, name, tensor, shape):
-        if not tensor.shape.is_compatible_with(shape):
-            expected = "[batch, time]" if name == "mask" else "[batch, size]"
-            raise ValueError(
-                f"{self!r}: {name} must be {expected}, here {shape.as_list()}, found {tensor.shape.as_list()}"
-            )
 
 
 class StackedRNNCells(Layer):
@@ -159,7 +149,7 @@ class StackedRNNCells(Layer):
 
     def __call__(self, inputs, states, training=False):
         """One step: (the last cell's output, all states)."""
-        new = []
+        new, states = [], _packed(self, "states", states, self.state_size)
         for cell, state in zip(self.cells, states, strict=True):
             inputs, state = _stepper(cell, training)(inputs, state)
             new.append(state)
@@ -182,7 +172,15 @@ def scan(cell, x, states, mask, training):
     """
     if hasattr(cell, "scan"):
         return cell.scan(x, states, mask, training)
-    return loop(_stepper(cell, training), x, states, mask, cell.output_size)
+    # A graph traces a step once, and all steps draw the same there: so they do eagerly. The first moves the draws on.
+    training = context.repeatable(training)
+    contexts = iter([training])
+    again = copy.copy(training)
+
+    def step(inputs, states):
+        return _stepper(cell, next(contexts, None) or copy.copy(again))(inputs, states)
+
+    return loop(step, x, states, mask, cell.output_size)
 
 
 def loop(step, x, states, mask, output_size):
@@ -206,6 +204,21 @@ def loop(step, x, states, mask, output_size):
     # XLA differentiates only loops whose number of steps it knows beforehand.
     _, outputs, states, _ = tf.while_loop(lambda t, *_: t < steps, body, variables, maximum_iterations=steps)
     return stacked(outputs, x.shape[0]), states
+
+
+def fitting(layer, name, given, size, x):
+    """Given states of x's batch and dtype, a nest like `size`, or an error that names the layer and the argument."""
+    rows = length(x)
+
+    def fit(state, size):
+        state = tf.convert_to_tensor(state)
+        if not state.dtype.is_floating:
+            raise TypeError(f"{layer!r}: {name} must be floating, found {state.dtype.name}")
+        _fit(layer, name, "[batch, size]", state, tf.TensorShape([x.shape[0], size]))
+        # Where their batch size is known and x's is not, or the other way round, the reshape makes it one or fails.
+        return tf.reshape(tf.cast(state, x.dtype), [rows, size])
+
+    return tf.nest.map_structure(fit, _packed(layer, name, given, size), size)
 
 
 def length(x):
@@ -243,6 +256,27 @@ def _check_cell(layer, name, cell):
     for needed in ("state_size", "output_size"):
         if not hasattr(cell, needed):
             raise TypeError(f"{layer!r}: {name} must have {needed}, {type(cell).__name__} has none")
+
+
+def _packed(layer, name, given, size):
+    """Given states in a nest like `size`, or an error if they are more or fewer."""
+    given, count = tf.nest.flatten(given), len(tf.nest.flatten(size))
+    if len(given) != count:
+        raise ValueError(f"{layer!r}: {name} must be {count} tensor{'s' * (count > 1)}, found {len(given)}")
+    return tf.nest.pack_sequence_as(size, given)
+
+
+def _fit(layer, name, expected, tensor, shape):
+    if not tensor.shape.is_compatible_with(shape):
+        raise ValueError(
+            f"{layer!r}: {name} must be {expected}, here {shape.as_list()}, found {tensor.shape.as_list()}"
+        )
+
+
+def _provided(condition, message, x):
+    """x, in a graph that fails where the condition does not hold, but for XLA."""
+    with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
+        return tf.identity(x)
 
 
 def _where(kept, x):

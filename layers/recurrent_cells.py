@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from layers import activations, checks, context
 from layers.base import Layer
-from layers.recurrent import RNN, length, loop
+from layers.recurrent import RNN, fitting, length, loop
 
 
 class Cell(Layer):
@@ -37,7 +37,9 @@ class Cell(Layer):
 
     def __call__(self, inputs, states, training=False):
         """One step: (output, states). In training every call draws masks of its own."""
-        projected, *constants = self.begin(self.take(inputs, rank=2), training)
+        inputs = self.take(inputs, rank=2)
+        states = fitting(self, "states", states, self.state_size, inputs)
+        projected, *constants = self.begin(inputs, training)
         return self.step(projected, states, *constants)
 
     def scan(self, x, states, mask, training):

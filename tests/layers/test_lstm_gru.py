@@ -126,6 +126,37 @@ def test_gradients_of_gradients_are_those_of_the_plain_loop(fast, plain, graph):
 
 
 @every_kind
+def test_a_saved_model_has_the_values_and_gradients(fast, plain, tmp_path):
+    cell = sharing(fast, plain)[0]
+    x, _, mask = problem(cell)
+    module, layer = tf.Module(), layers.RNN(cell, return_sequences=True)
+    # What keeps the variables must be part of what is saved.
+    module.layer = layer
+    spec = [tf.TensorSpec([None, None, 3], x.dtype), tf.TensorSpec([None, None], tf.bool)]
+    module.run = tf.function(lambda x, mask: layer(x, mask=mask), input_signature=spec, autograph=False)
+    tf.saved_model.save(module, tmp_path)
+    loaded = tf.saved_model.load(tmp_path)
+    expected = differentiated(lambda: module.run(x, mask), [x, *cell.variables])
+    kept = loaded.layer.cell
+    variables = [kept.bias, kept.kernel, kept.recurrent_kernel]
+    assert [v.shape for v in variables] == [v.shape for v in cell.variables]
+    agree(differentiated(lambda: loaded.run(x, mask), [x, *variables]), expected)
+
+
+@every_kind
+def test_the_jacobian_is_that_of_the_plain_loop(fast, plain):
+    found = []
+    for cell in sharing(fast, plain):
+        x, states, mask = problem(cell, batch=2, time=3)
+        # Without a tf.function: the gradients are first traced when the jacobian asks for all of them at once.
+        with tf.GradientTape() as tape:
+            tape.watch([x, *states])
+            y = layers.RNN(cell)(x, states, mask)
+        found.append(tape.jacobian(y, [x, *states, *cell.variables]))
+    agree(*found)
+
+
+@every_kind
 def test_the_step_may_be_inside_a_loop_and_recomputed(fast, plain):
     fast_cell, plain_cell = sharing(fast, plain, **dropout)
     x, _, _ = problem(fast_cell)

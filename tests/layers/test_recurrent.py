@@ -215,7 +215,12 @@ def test_sizes_reach_a_chain():
 def test_what_shapes_do_not_tell_is_found_when_it_runs():
     spec = tf.TensorSpec
     signature = [spec([None, None, 3]), [spec([None, 4])] * 2, spec([None, None], tf.bool)]
-    graph = tf.function(lambda x, states, mask: LSTM(x, states, mask), input_signature=signature, autograph=False)
+    graph, compiled = (
+        tf.function(
+            lambda x, states, mask: LSTM(x, states, mask), input_signature=signature, autograph=False, jit_compile=jit
+        )
+        for jit in (False, True)
+    )
     states, mask = [tf.zeros([2, 4])] * 2, tf.ones([2, 5], tf.bool)
     assert graph(X, states, mask).shape == [2, 4]
     with pytest.raises(tf.errors.InvalidArgumentError):
@@ -224,3 +229,16 @@ def test_what_shapes_do_not_tell_is_found_when_it_runs():
         graph(X, states, mask[:, :4])
     with pytest.raises(tf.errors.InvalidArgumentError, match="mask must be"):
         graph(X, states, tf.ones([2, 6], tf.bool))
+    for wrong in (mask[:1], mask[:, :4], tf.transpose(mask)):
+        # XLA knows all sizes when it compiles, and drops assertions.
+        with pytest.raises(tf.errors.InvalidArgumentError, match="mask_must_be_batch_time"):
+            compiled(X, states, wrong)
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+def test_no_steps_of_a_sequence_of_unknown_length_are_refused_by_name(sequences):
+    layer = layers.SimpleRNN(3, 4, return_sequences=sequences)
+    graph = tf.function(layer, input_signature=[tf.TensorSpec([None, None, 3])], autograph=False)
+    assert graph(X).shape[0] == 2
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"SimpleRNN\(3, 4.*\) needs at least one step"):
+        graph(X[:, :0])

@@ -125,6 +125,64 @@ def test_a_cell_of_ones_own_has_any_states(wrap):
         layers.Bidirectional(layers.RNN(Counting()))
 
 
+class Noisy:
+    """A cell of one's own that draws at every step, and puts out what it drew."""
+
+    state_size, output_size = 1, 4
+
+    def __call__(self, inputs, states, training=False):
+        drawn = [layers.context.uniform(training, [inputs.shape[0], 2]) for _ in range(2)]
+        return tf.concat(drawn, 1), states
+
+
+@pytest.mark.parametrize("make", [lambda: engine.StepContext(seed=3, step=2), lambda: True])
+def test_a_cell_of_ones_own_draws_the_same_at_all_steps_eagerly_and_in_graphs(make):
+    layer, x = layers.RNN([Noisy(), layers.LSTMCell(4, 4, dropout=0.5)]), normal(2, 3, 2, dtype="float32")
+    alone = layers.RNN(Noisy(), return_sequences=True)
+
+    def run(x):
+        training = make()
+        y = alone(x, training=training)
+        return y, *([] if training is True else [layer(x, training=training), training.draws])
+
+    eager, graph = run(x), tf.function(run, autograph=False)(x)
+    for y, *_ in (eager, graph):
+        assert len(np.unique(y)) == 2 * 4
+        agree(y, tf.repeat(y[:, :1], 3, 1))
+    if make() is not True:
+        agree(graph, eager, 1e-6)
+        # Two draws each time, whatever the number of steps, and one of the LSTM's.
+        assert eager[-1] == 5
+
+
+LSTM_CELL, GRU_CELL, X = layers.LSTMCell(3, 4), layers.GRUCell(3, 4), tf.zeros([2, 3])
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: LSTM_CELL(X, tf.zeros([2, 4])), ValueError, r"LSTMCell\(3, 4\): states must be 2 tensors, found 1"),
+        (lambda: LSTM_CELL(X, (tf.zeros([2, 4]), tf.zeros([2, 5]))), ValueError,
+         r"LSTMCell\(3, 4\): states must be \[batch, size\], here \[2, 4\], found \[2, 5\]"),
+        (lambda: GRU_CELL(X, [tf.zeros([2, 4])] * 2), ValueError, r"GRUCell\(3, 4\): states must be 1 tensor, found 2"),
+        (lambda: GRU_CELL(X, tf.zeros([1, 4])), ValueError, r"here \[2, 4\], found \[1, 4\]"),
+        (lambda: GRU_CELL(X, tf.zeros([2, 4], tf.int32)), TypeError, "states must be floating, found int32"),
+        (lambda: layers.StackedRNNCells([LSTM_CELL])(X, tf.zeros([2, 4])), ValueError,
+         r"StackedRNNCells\(.*\): states must be 2 tensors, found 1"),
+    ],
+)  # fmt: skip
+def test_states_that_do_not_fit_a_cell_are_refused_by_name(build, error, message):
+    with pytest.raises(error, match=message) as found:
+        build()
+    assert "\n" not in str(found.value)
+
+
+def test_states_of_a_cell_come_in_any_nest():
+    h = normal(2, 4, dtype="float32")
+    agree(GRU_CELL(X, [h]), GRU_CELL(X, h))
+    agree(layers.StackedRNNCells([LSTM_CELL])(X, [h, h]), layers.StackedRNNCells([LSTM_CELL])(X, ((h, h),)))
+
+
 @pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
 def test_names_and_defaults_are_those_of_keras(name):
     for kind in (name, f"{name}Cell"):
