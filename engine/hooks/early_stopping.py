@@ -12,7 +12,7 @@ class EarlyStopping(Monitor):
 
     monitor: "validation.loss", "train.accuracy", …: validation values are looked at after each evaluation, training
         values (means over the epoch) after each epoch.
-    mode: "min", "max", or "auto": max for accuracies, min for all else.
+    mode: "min", "max", or "auto": what is better by the metric's own account; see `Monitor`.
     patience: looks without improvement after which the fit ends; 0 and 1 both end at the first.
     restore_best: put the best weights back when the fit is over (not when a signal interrupted it), and with them
         their averages, if there are any.

@@ -1,5 +1,6 @@
 """What hooks that watch a value share: which value, what counts as better, and the best so far."""
 
+import math
 import sys
 from typing import Any
 
@@ -8,12 +9,20 @@ import tensorflow as tf
 from engine.hooks.hook import Hook
 
 
+def check_amounts(**amounts: float) -> None:
+    """Refuses what is below 0, infinite or no number."""
+    if not all(0 <= amount < math.inf for amount in amounts.values()):
+        found = " and ".join(str(amount) for amount in amounts.values())
+        raise ValueError(f"{' and '.join(amounts)} must be at least 0 and finite, got {found}")
+
+
 class Monitor(Hook):
     """Watches a value; a subclass says in `looked` what follows from a look at it.
 
     monitor: "validation.loss", "train.accuracy", …: validation values are looked at after each evaluation, training
         values (means over the epoch) after each epoch.
-    mode: "min", "max", or "auto": max for accuracies, min for all else.
+    mode: "min", "max", or "auto": min for the loss, for a metric what its attribute `mode` says. Of one that says
+        nothing (a `Mean`, a `Sum`) "…accuracy…" is max and "…loss" min, and of any other name the mode must be given.
     patience: how many looks in a row may pass without improvement. min_delta: what counts as improvement is more.
 
     What is watched, the best value and the looks waited are part of the run's state: a resumed run forgets nothing. A
@@ -27,24 +36,38 @@ class Monitor(Hook):
             raise ValueError(f'monitor must be "train.…" or "validation.…", such as "validation.loss"; got {monitor!r}')
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"mode must be auto, min or max, got {mode!r}")
-        if patience < 0 or min_delta < 0:
-            raise ValueError(f"patience and min_delta must be at least 0, got {patience} and {min_delta}")
-        maximise = mode == "max" or (mode == "auto" and "accuracy" in self.value)
-        self.sign = 1.0 if maximise else -1.0
-        self.patience, self.min_delta = patience, min_delta
-        self._watching = f"{monitor}, {'max' if maximise else 'min'}"
+        check_amounts(patience=patience, min_delta=min_delta)
+        self.mode, self.patience, self.min_delta = mode, patience, min_delta
+        self.sign = self._watching = None
         self.watched = self.best = self.waited = None
 
     def bind(self, run: Any) -> None:
-        """Makes the variables; refuses a monitor that never comes."""
+        """Makes the variables; refuses a monitor that never comes, or of which nobody says what is better."""
         if self.split == "validation" and run.validation is None:
             raise ValueError(f"hook {self.name} monitors validation.{self.value}, but fit has no validation pipeline")
         known = ("loss", "data_loss", *run.trainer.metrics)
         if self.value not in known:
             raise ValueError(f"hook {self.name} monitors {self.value!r}; there are {', '.join(known)}")
+        mode = self._mode(run.trainer.metrics.get(self.value))
+        self.sign = 1.0 if mode == "max" else -1.0
+        self._watching = f"{self.split}.{self.value}, {mode}"
         self.watched = tf.Variable(self._watching, trainable=False)
         self.best = tf.Variable(-float("inf"), dtype=tf.float64, trainable=False)
         self.waited = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def _mode(self, metric: Any) -> str:
+        if self.mode != "auto":
+            return self.mode
+        if getattr(metric, "mode", None) in ("min", "max"):
+            return metric.mode
+        if "accuracy" in self.value:
+            return "max"
+        if self.value.endswith("loss"):
+            return "min"
+        raise ValueError(
+            f"hook {self.name} monitors {self.value!r}, of which neither less nor more is better: "
+            'mode must be "min" or "max"'
+        )
 
     def on_fit_begin(self, run: Any) -> None:
         """Forgets what was remembered of another value."""

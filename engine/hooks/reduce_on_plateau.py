@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from engine.hooks.monitor import Monitor
+from engine.hooks.monitor import Monitor, check_amounts
 from engine.names import variable_paths
 
 
@@ -41,8 +41,7 @@ class ReduceOnPlateau(Monitor):
             raise TypeError(f"scale must be a schedule with a variable factor, optim.schedules.Scale(…), got {scale!r}")
         if not 0 < factor < 1:
             raise ValueError(f"factor must be above 0 and below 1, got {factor}")
-        if cooldown < 0 or min_lr < 0:
-            raise ValueError(f"cooldown and min_lr must be at least 0, got {cooldown} and {min_lr}")
+        check_amounts(cooldown=cooldown, min_lr=min_lr)
         self.scale, self.factor, self.cooldown, self.min_lr = scale, factor, cooldown, min_lr
         self.cooling = None
 

@@ -3,6 +3,8 @@
 A metric turns the terms of a slice into one float64 tensor of sums, and sums of sums into a number. It holds no
 state: the running sums are the run's, in `TrainState`. Classification metrics take logits, as the losses do, and
 probabilities with `from_logits=False` where that makes a difference. What weighs 0 does not count, whatever it is.
+An output that is NaN is a miss for accuracies, and makes every other metric NaN. What is better of a metric, "max" or
+"min", is its `mode`, which hooks that monitor it read.
 
 Metrics that have more to say than a number say it from the same sums, `trainer.metric_sums(pipeline)[name]`: the
 `per_class` of scores, the `matrix` of a `ConfusionMatrix`. Areas over every single score are functions, in `exact`.

@@ -21,9 +21,11 @@ class AUC:
     from_logits: False for outputs that are probabilities.
 
     labels: 0 or 1; outputs: one logit each, of the same shape or with a last axis of 1. An example's weight counts for
-    all of its outputs. What is no number, or no probability, makes the area NaN. Without positives or without negatives
-    it is 0.
+    all of its outputs. What is no number, or no probability, makes the area NaN. Without positives it is 0. Without
+    negatives the ROC's is 0, while precision is 1 wherever anything is above the threshold.
     """
+
+    mode = "max"
 
     def __init__(
         self,

@@ -3,14 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
-from engine.metrics.metric import class_indices, counts, ratio, spread, tensors
+from engine.metrics.metric import class_indices, counts, no_numbers, ratio, spread, tensors
 
 
 class ConfusionMatrix:
     """How much weight has label i and its largest output at class j. Its one number is the share on the diagonal.
 
     num_classes: the matrix is [num_classes, num_classes]. labels: integers [batch, …] (one that is no class makes the
-    sums NaN); outputs: logits or probabilities [batch, …, num_classes].
+    sums NaN); outputs: logits or probabilities [batch, …, num_classes], of which one that is NaN makes the sums NaN.
 
     >>> metric = ConfusionMatrix(2)
     >>> sums = metric.sums([0, 1, 1], [[2.0, 1.0], [0.0, 1.0], [1.0, 0.0]], [1.0, 1.0, 1.0]).numpy()
@@ -20,6 +20,8 @@ class ConfusionMatrix:
     The sums of an evaluation are `trainer.metric_sums(pipeline)["confusion"]`, for a metric of that name. A training
     loop keeps those of each of its steps: of a thousand classes that is 8 MB a step.
     """
+
+    mode = "max"
 
     def __init__(self, num_classes: int):
         if num_classes < 2:
@@ -33,7 +35,8 @@ class ConfusionMatrix:
         if outputs.shape[-1] != classes:
             raise ValueError(f"ConfusionMatrix: outputs must be [batch, …, {classes}], found shape {outputs.shape}")
         labels, predictions = class_indices(self, labels, outputs), tf.argmax(outputs, axis=-1)
-        legal = tf.logical_and(labels >= 0, labels < classes)
+        numbers = tf.logical_not(tf.reduce_any(no_numbers(outputs), axis=-1))
+        legal = tf.reduce_all([labels >= 0, labels < classes, numbers], axis=0)
         found = counts(spread(self, weights, labels), labels * classes + predictions, legal, classes**2)
         return tf.reshape(found, self.shape)
 

@@ -7,9 +7,14 @@ import tensorflow as tf
 
 
 class Metric(Protocol):
-    """What the engine asks of a metric."""
+    """What the engine asks of a metric.
+
+    shape: of its sums. mode: "max" or "min", what is better of its value, for hooks that monitor it; None, or no such
+    attribute, where neither is.
+    """
 
     shape: tuple[int, ...]
+    mode: str | None
 
     def sums(self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """float64 sums over the slice, of the metric's `shape`."""
@@ -35,6 +40,18 @@ def spread(metric: Metric, weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     for _ in range(missing):
         weights = weights[..., tf.newaxis]
     return tf.broadcast_to(weights, tf.shape(values))
+
+
+def check_same_shape(metric: Metric, labels: tf.Tensor, outputs: tf.Tensor) -> None:
+    """Refuses labels that would be broadcast or reshaped."""
+    if not labels.shape.is_compatible_with(outputs.shape):
+        name = type(metric).__name__
+        raise ValueError(f"{name}: labels of shape {labels.shape} do not fit outputs of shape {outputs.shape}")
+
+
+def no_numbers(outputs: tf.Tensor) -> tf.Tensor:
+    """Where outputs are NaN, which is neither larger than another nor above a threshold; infinities are scores."""
+    return tf.math.is_nan(outputs) if outputs.dtype.is_floating else tf.zeros(tf.shape(outputs), tf.bool)
 
 
 def class_indices(metric: Metric, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

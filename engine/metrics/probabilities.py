@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from engine import losses
 from engine.metrics.means import Mean
-from engine.metrics.metric import class_indices, class_probabilities, counts, spread, tensors
+from engine.metrics.metric import class_indices, class_probabilities, counts, no_numbers, spread, tensors
 
 
 class Perplexity(Mean):
@@ -13,6 +13,8 @@ class Perplexity(Mean):
 
     labels: integers [batch, …]; outputs: logits, or probabilities with `from_logits=False`, [batch, …, classes].
     """
+
+    mode = "min"
 
     def __init__(self, *, from_logits: bool = True):
         super().__init__(
@@ -31,6 +33,8 @@ class BrierScore(Mean):
     labels: integers [batch, …] (one that is no class makes the score NaN); outputs: logits, or probabilities with
     `from_logits=False`, [batch, …, classes], or one for the second of two classes, [batch] or [batch, …, 1].
     """
+
+    mode = "min"
 
     def __init__(self, *, from_logits: bool = True):
         def value(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -56,6 +60,8 @@ class ExpectedCalibrationError:
     bins: how many. labels, outputs: those of `BrierScore`; an output that is no number makes the error NaN.
     """
 
+    mode = "min"
+
     def __init__(self, bins: int = 15, *, from_logits: bool = True):
         if bins < 1:
             raise ValueError(f"ExpectedCalibrationError: bins must be at least 1, found {bins}")
@@ -68,7 +74,9 @@ class ExpectedCalibrationError:
         labels, confidence = class_indices(self, labels, shares), tf.reduce_max(shares, axis=-1)
         hits = tf.cast(tf.equal(tf.argmax(shares, axis=-1), labels), tf.float64)
         weights, bins = spread(self, weights, confidence), self.shape[1]
-        legal = tf.logical_and(confidence >= 0, tf.logical_and(labels >= 0, labels < tf.shape(shares, tf.int64)[-1]))
+        numbers = tf.logical_not(tf.reduce_any(no_numbers(shares), axis=-1))
+        known = tf.logical_and(labels >= 0, labels < tf.shape(shares, tf.int64)[-1])
+        legal = tf.reduce_all([confidence >= 0, numbers, known], axis=0)
         place = tf.clip_by_value(tf.math.ceil(tf.where(legal, confidence, 0) * bins) - 1, 0, bins - 1)
         gaps = tf.math.multiply_no_nan(hits - confidence, weights)
         return tf.stack([counts(gaps, place, legal, bins), counts(weights, place, legal, bins)])

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from engine.metrics.metric import class_indices, logit, nan_if, ratio, spread, tensors
+from engine.metrics.metric import check_same_shape, class_indices, logit, nan_if, no_numbers, ratio, spread, tensors
 
 _AVERAGES = ("micro", "macro", "weighted")
 
@@ -22,10 +22,13 @@ class ClassScores:
 
     labels: 0 or 1 for each class, [batch, …, num_classes] (or [batch, …] for one class); or integers [batch, …] that
     name the one class of an example, of which one that is no class makes the sums NaN.
-    outputs: [batch, …, num_classes] (or [batch] for one class). A score of 0/0 is 0.
+    outputs: [batch, …, num_classes] (or [batch] for one class), of which one that is NaN makes the sums NaN. A score
+    of 0/0 is 0.
 
     `per_class` has the scores of the single classes, from sums such as `trainer.metric_sums(pipeline)` has.
     """
+
+    mode = "max"
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class ClassScores:
                 f"{type(self).__name__}: outputs must be [batch, …, {classes}], found shape {outputs.shape}"
             )
         there, illegal = self._there(labels, outputs)
+        illegal = tf.logical_or(illegal, tf.reduce_any(no_numbers(outputs), axis=-1))
         if self._edge is None:
             predicted = tf.one_hot(tf.argmax(outputs, axis=-1), classes, dtype=tf.float64)
         else:
@@ -69,6 +73,7 @@ class ClassScores:
         if classes == 1 and labels.shape.rank == outputs.shape.rank - 1:
             labels = labels[..., tf.newaxis]
         if labels.shape.rank == outputs.shape.rank and labels.shape[-1] == classes:
+            check_same_shape(self, labels, outputs)
             there = tf.cast(tf.cast(labels, tf.float64) > 0.5, tf.float64)
             return there, tf.zeros(tf.shape(outputs)[:-1], tf.bool)
         labels = class_indices(self, labels, outputs)

@@ -90,6 +90,17 @@ def test_a_label_of_one_kind_has_no_exact_area_and_0_over_thresholds():
     assert metric.result(metric.sums([1, 1], [0.2, 0.3], [1.0, 1.0]).numpy()) == 0
 
 
+@pytest.mark.parametrize("method", ["interpolation", "minoring", "majoring"])
+def test_without_negatives_precision_is_1_where_anything_is_above_the_threshold(method):
+    def area(curve, label, scores):
+        metric = metrics.AUC(11, curve=curve, summation_method=method, from_logits=False)
+        return metric.result(metric.sums(np.full(len(scores), label), scores, np.ones(len(scores))).numpy())
+
+    # The last of two steps goes to a threshold that nothing is above, where precision is 0/0.
+    np.testing.assert_allclose(area("PR", 1, [0.25, 0.95]), 0.5 if method == "minoring" else 1)
+    assert area("PR", 0, [0.25, 0.95]) == area("ROC", 0, [0.25, 0.95]) == area("ROC", 1, [0.25, 0.95]) == 0
+
+
 def test_scores_of_weight_0_may_be_anything():
     assert metrics.roc_auc([1, 0, 7], [1.0, 0.0, np.nan], [1, 1, 0]) == 1
 

@@ -105,6 +105,8 @@ def test_classes_that_are_nowhere_are_left_out_of_intersections_over_unions():
          r"ConfusionMatrix: outputs must be \[batch, …, 3\], found shape \(2, 4\)"),
         (lambda: metrics.Recall(3).sums(np.zeros((2, 2), int), np.zeros((2, 3)), np.ones(2)),
          r"Recall: labels of shape \(2, 2\) do not fit outputs of shape \(2, 3\)"),
+        (lambda: metrics.Precision().sums(np.zeros((1, 1)), np.zeros((4, 1)), np.ones(4)),
+         r"^Precision: labels of shape \(1, 1\) do not fit outputs of shape \(4, 1\)$"),
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_fit_are_refused(call, message):

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import pty
 import signal
@@ -194,6 +195,9 @@ def test_a_signal_is_not_forgotten_when_a_hook_evaluates():
         ({"mode": "least"}, "auto, min or max"),
         ({"patience": -1}, "at least 0"),
         ({"min_delta": -1.0}, "at least 0"),
+        ({"min_delta": math.nan}, "^patience and min_delta must be at least 0 and finite, got 0 and nan$"),
+        ({"min_delta": math.inf}, "^patience and min_delta must be at least 0 and finite, got 0 and inf$"),
+        ({"patience": math.nan}, r"^patience and min_delta must be at least 0 and finite, got nan and 0\.0$"),
     ],
 )
 def test_early_stopping_refuses_what_makes_no_sense(options, message):

@@ -21,6 +21,20 @@ def test_every_metric_has_a_case():
 
 
 @every
+def test_what_is_met_is_better_in_the_direction_that_a_metric_names(name):
+    metric, examples, _ = CASES[name]
+    labels, _ = examples(np.random.default_rng(0), 12)
+    if name in ("Mean", "Sum"):
+        assert metric.mode is None
+        return
+    classes = np.eye(5)[labels] if examples.__name__ == "sparse" else labels
+    met = labels if examples.__name__ == "continuous" else 80.0 * classes - 40.0
+    sign = {"max": 1, "min": -1}[metric.mode]
+    good, bad = (metric.result(metric.sums(labels, part, np.ones(12)).numpy()) for part in (met, -met))
+    assert sign * good > sign * bad
+
+
+@every
 @settings(max_examples=8)
 @given(rows=rows, seed=seeds, data=st.data())
 def test_results_are_the_oracle_s_and_halves_add_up_to_the_whole(name, rows, seed, data):
@@ -71,16 +85,69 @@ def test_the_result_of_nothing_is_defined(name):
     assert type(metric.result(np.zeros(metric.shape))) is float
 
 
-# Of those that only ask which output is the largest, or whether it is above a threshold, the loss shows it.
-COUNTING = ("Precision", "Recall", "F", "MeanIoU", "IoU", "Confusion")
-
-
-@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith(COUNTING) and "Accuracy" not in name])
+@pytest.mark.parametrize("name", [name for name in CASES if "Accuracy" not in name])
 def test_an_output_that_is_no_number_makes_the_result_none(name):
     metric, examples, _ = CASES[name]
     labels, outputs = examples(np.random.default_rng(0), 4)
-    outputs[1] = np.nan
-    assert np.isnan(metric.result(metric.sums(labels, outputs, np.ones(4)).numpy()))
+    for place in range(outputs[1].size):
+        spoilt = outputs.copy()
+        spoilt.reshape(4, -1)[1, place] = np.nan
+        if name == "Sum" and place:
+            continue
+        assert np.isnan(metric.result(metric.sums(labels, spoilt, np.ones(4)).numpy())), place
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "Accuracy" in name])
+def test_an_output_that_is_no_number_is_a_miss(name):
+    metric, examples, _ = CASES[name]
+    labels, _ = examples(np.random.default_rng(0), 4)
+    classes = np.eye(5)[labels] if examples.__name__ == "sparse" else labels
+    met = 2.0 * classes - 1.0
+    assert metric.result(metric.sums(labels, met, np.ones(4)).numpy()) == 1
+    # Of several features one is missed, of several classes their example.
+    missed = 1 / met.size if name == "BinaryAccuracy" else 1 / 4
+    for place in range(met.shape[1]):
+        spoilt = met.copy()
+        spoilt[1, place] = np.nan
+        np.testing.assert_allclose(metric.result(metric.sums(labels, spoilt, np.ones(4)).numpy()), 1 - missed)
+    nothing = np.full_like(met, np.nan)
+    for truth in (labels, np.zeros_like(labels)):
+        assert metric.result(metric.sums(truth, nothing, np.ones(4)).numpy()) == 0
+
+
+def test_infinite_outputs_are_scores_like_others():
+    inf = np.inf
+    labels, outputs = np.array([0, 1]), np.array([[0.0, -inf, -inf], [0.0, inf, 1.0]])
+    for metric in (metrics.SparseCategoricalAccuracy(), metrics.ConfusionMatrix(3), metrics.Recall(3, average="micro")):
+        assert metric.result(metric.sums(labels, outputs, np.ones(2)).numpy()) == 1
+    for metric in (metrics.BinaryAccuracy(), metrics.Precision()):
+        assert metric.result(metric.sums(np.array([0, 1]), np.array([-inf, inf]), np.ones(2)).numpy()) == 1
+
+
+def test_integer_outputs_are_counted():
+    labels, outputs = np.array([0, 1]), np.array([[2, 1], [0, 1]])
+    for metric in (
+        metrics.SparseCategoricalAccuracy(),
+        metrics.ConfusionMatrix(2),
+        metrics.SparseTopKCategoricalAccuracy(1),
+    ):
+        assert metric.result(metric.sums(labels, outputs, np.ones(2)).numpy()) == 1
+
+
+def test_of_a_single_feature_the_last_axis_of_one_may_lack_on_either_side():
+    labels, outputs, metric = np.array([0, 1, 1]), np.array([0.5, -1.0, 2.0]), metrics.BinaryAccuracy()
+    expected = metric.sums(labels, outputs, np.arange(3.0))
+    for y, z in ((labels[:, None], outputs), (labels, outputs[:, None])):
+        np.testing.assert_array_equal(metric.sums(y, z, np.arange(3.0)), expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_share_that_is_no_number_beside_others_makes_the_calibration_none(compiled):
+    metric = metrics.ExpectedCalibrationError(from_logits=False)
+    sums = tf.function(metric.sums, autograph=False, jit_compile=True) if compiled else metric.sums
+    # Compiled, the largest of a number and NaN may be the number.
+    shares = tf.constant([[0.5, np.nan], [0.2, 0.8]])
+    assert np.isnan(metric.result(sums(tf.constant([0, 1]), shares, tf.ones(2)).numpy()))
 
 
 def batch(name, dtype=np.float32):
@@ -177,6 +244,14 @@ def test_r2_of_labels_that_do_not_vary_is_1_if_they_are_met_or_0():
          r"MeanSquaredError: weights of shape \(3, 2\) do not fit values of shape \(3,\)"),
         (lambda: metrics.BinaryAccuracy().sums(np.zeros((3, 2)), np.zeros((2, 3)), np.ones(3)),
          r"BinaryAccuracy: labels of shape \(3, 2\) do not fit outputs of shape \(2, 3\)"),
+        (lambda: metrics.BinaryAccuracy().sums(np.zeros((2, 2)), np.zeros(4), np.ones(4)),
+         r"BinaryAccuracy: labels of shape \(2, 2\) do not fit outputs of shape \(4,\)"),
+        (lambda: metrics.CategoricalAccuracy().sums(np.array([0, 1, 2, 1]), np.zeros((4, 3)), np.ones(4)),
+         r"^CategoricalAccuracy: labels of shape \(4,\) do not fit outputs of shape \(4, 3\)$"),
+        (lambda: metrics.TopKCategoricalAccuracy().sums(np.zeros((4, 1)), np.zeros((4, 3)), np.ones(4)),
+         r"^TopKCategoricalAccuracy: labels of shape \(4, 1\) do not fit outputs of shape \(4, 3\)$"),
+        (lambda: metrics.R2Score().sums(np.zeros(1), np.zeros(4), np.ones(4)),
+         r"^R2Score: labels of shape \(1, 1\) do not fit outputs of shape \(4, 1\)$"),
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_fit_are_refused(call, message):

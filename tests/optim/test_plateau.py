@@ -1,6 +1,7 @@
 """A plateau reduces the rate as Keras does, inside the compiled loop, and a resumed run remembers all of it."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import keras
@@ -151,9 +152,14 @@ def test_on_two_replicas_the_rate_falls_as_on_one(undisturbed):
     [
         ({"factor": 1.0}, r"factor must be above 0 and below 1, got 1\.0"),
         ({"factor": 0.0}, r"factor must be above 0 and below 1, got 0\.0"),
-        ({"cooldown": -1}, r"cooldown and min_lr must be at least 0, got -1 and 0\.0"),
-        ({"min_lr": -0.1}, r"cooldown and min_lr must be at least 0, got 0 and -0\.1"),
-        ({"patience": -1}, r"patience and min_delta must be at least 0, got -1 and 0\.0001"),
+        ({"cooldown": -1}, r"cooldown and min_lr must be at least 0 and finite, got -1 and 0\.0"),
+        ({"min_lr": -0.1}, r"cooldown and min_lr must be at least 0 and finite, got 0 and -0\.1"),
+        ({"patience": -1}, r"patience and min_delta must be at least 0 and finite, got -1 and 0\.0001"),
+        ({"factor": math.nan}, "factor must be above 0 and below 1, got nan"),
+        ({"min_lr": math.nan}, "cooldown and min_lr must be at least 0 and finite, got 0 and nan"),
+        ({"min_lr": math.inf}, "cooldown and min_lr must be at least 0 and finite, got 0 and inf"),
+        ({"cooldown": math.nan}, r"cooldown and min_lr must be at least 0 and finite, got nan and 0\.0"),
+        ({"min_delta": math.nan}, "patience and min_delta must be at least 0 and finite, got 10 and nan"),
         ({"mode": "least"}, "mode must be auto, min or max, got 'least'"),
         ({"monitor": "val_loss"}, r"monitor must be .*got 'val_loss'"),
     ],
