@@ -1,8 +1,10 @@
 """The base of all layers: a `tf.Module` that knows its arguments, its dtype and whether it is frozen."""
 
+import dataclasses
 import functools
 import inspect
 
+import numpy as np
 import tensorflow as tf
 
 from layers import initializers
@@ -32,6 +34,8 @@ class Layer(tf.Module):
     """
 
     dtype = tf.float32
+    # The axes of a field `kernel` that number the outputs.
+    kernel_outputs = (-1,)
     _trainable = True
 
     def __new__(cls, *args, **kwargs):
@@ -45,7 +49,10 @@ class Layer(tf.Module):
 
     def __init__(self, dtype=tf.float32):
         super().__init__()
-        self.dtype = tf.as_dtype(dtype)
+        try:
+            self.dtype = tf.as_dtype(dtype)
+        except TypeError:
+            raise ValueError(f"{self!r}: dtype must be a floating type, found {dtype!r}") from None
         if not self.dtype.is_floating:
             raise ValueError(f"{self!r}: dtype must be a floating type, found {self.dtype.name}")
 
@@ -75,7 +82,14 @@ class Layer(tf.Module):
     def variable(self, name, shape, initializer, *, dtype=None, trainable=True):
         """A new variable, by default of the layer's dtype; `initializer` is a name or a function."""
         dtype = dtype or self.dtype
-        value = initializers.get(initializer)(shape, dtype)
+        try:
+            make = initializers.get(initializer)
+        except ValueError as error:
+            raise ValueError(f"{self!r}: variable {name!r}: {error}") from None
+        value = tf.convert_to_tensor(make(shape, dtype), dtype)
+        if not value.shape.is_compatible_with(shape):
+            found = value.shape.as_list()
+            raise ValueError(f"{self!r}: the initializer of {name!r} must make {list(shape)}, found {found}")
         return tf.Variable(value, trainable, name=name, dtype=dtype, shape=shape)
 
     def last_dimension(self, size):
@@ -84,10 +98,11 @@ class Layer(tf.Module):
         A layer with sizes overrides it, and raises a ValueError for those that it cannot take.
         """
 
-    def take(self, x, rank=None):
+    def take(self, x, rank=None, size=None):
         """`x` as a floating tensor of a rank and last dimension that the layer can take, or an error.
 
-        Raises TypeError for other dtypes, ValueError for another rank (`rank`, or at least 2) or size.
+        Raises TypeError for other dtypes, ValueError for another rank (`rank`, or at least 2) or size. size: what the
+        last dimension must be, checked as the program runs where it is unknown; for layers that would broadcast.
         """
         x = tf.convert_to_tensor(x)
         if not x.dtype.is_floating:
@@ -95,11 +110,13 @@ class Layer(tf.Module):
                 f"{self!r} computes with floats, found an input of {x.dtype.name}: "
                 "convert it first (in a data pipeline: transform=data.to_float)"
             )
-        if x.shape.rank is not None and (x.shape.rank < 2 if rank is None else x.shape.rank != rank):
-            expected = "at least 2" if rank is None else rank
+        expected = "at least 2" if rank is None else rank
+        if x.shape.rank is None:
+            raise ValueError(f"{self!r} expects an input of rank {expected}, found an unknown one")
+        if x.shape.rank < 2 if rank is None else x.shape.rank != rank:
             raise ValueError(f"{self!r} expects an input of rank {expected}, found {x.shape.as_list()}")
         self.last_dimension(x.shape[-1])
-        return x
+        return tf.ensure_shape(x, [*x.shape[:-1], size]) if size is not None and x.shape[-1] is None else x
 
     def expect(self, size, expected):
         """Refuses a known size of the last dimension that is not the expected one."""
@@ -114,6 +131,9 @@ def _show(value):
         return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
     if isinstance(value, tf.DType):
         return repr(value.name)
-    if isinstance(value, (tf.Tensor, tf.Variable)):
-        return f"<{value.dtype.name} {value.shape.as_list()}>"
+    if isinstance(value, (tf.Tensor, tf.Variable, np.ndarray)):
+        return f"<{value.dtype.name} {list(value.shape)}>"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = (f"{field.name}={_show(getattr(value, field.name))}" for field in dataclasses.fields(value))
+        return f"{type(value).__name__}({', '.join(fields)})"
     return getattr(value, "__name__", None) or repr(value)

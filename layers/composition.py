@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from layers import activations
 from layers.base import Layer
+from layers.enforcement import enforce
 from layers.sequential import Sequential, _name, _takes_training, _waiting
 
 
@@ -16,7 +17,8 @@ class Residual(Layer):
 
     block: a layer, a function of a tensor, or a list of them, one after the other. shortcut: None, or likewise what
     brings x to the shape of block(x), such as `Conv2D(16, 32, 1, strides=2)`.
-    `training` reaches those that take it. Shapes that differ are a ValueError, never broadcast.
+    `training` reaches those that take it. Shapes that differ are refused, never broadcast: a ValueError, and where
+    sizes are unknown an error as the model runs (under XLA, or NaN).
     Source: He et al. 2016, equations 1 and 2.
 
     >>> from layers import Dense
@@ -42,7 +44,7 @@ class Residual(Layer):
         """block(x) + shortcut(x)."""
         y = self.block(x, training=training)
         beside = x if self.shortcut is None else self.shortcut(x, training=training)
-        return operator.add(*_equal_shapes(self, [y, beside]))
+        return _elementwise(self, lambda tensors: operator.add(*tensors), [y, beside])
 
 
 def _mul(tensors):
@@ -61,8 +63,8 @@ class Parallel(Layer):
     """Branches that see the same x, their results merged.
 
     branches: a list, each a layer, a function of a tensor, or a list of them, one after the other.
-    merge: "concat" along the last dimension, or "sum", "mul" (product) or "ave" (mean) of equal shapes: never
-    broadcast. `training` reaches those that take it.
+    merge: "concat" along the last dimension, or "sum", "mul" (product) or "ave" (mean) of equal shapes, never
+    broadcast, as in `Residual`. `training` reaches those that take it.
     Source: Szegedy et al. 2015, figure 2, for the concatenation.
 
     >>> from layers import Dense
@@ -93,7 +95,8 @@ class Parallel(Layer):
     def __call__(self, x, training=False):
         """The branches' results, merged."""
         results = [branch(x, training=training) for branch in self.branches]
-        return _MERGES[self.merge](results if self.merge == "concat" else _equal_shapes(self, results))
+        merge = _MERGES[self.merge]
+        return merge(results) if self.merge == "concat" else _elementwise(self, merge, results)
 
 
 class Lambda(Layer):
@@ -174,10 +177,19 @@ def _branch(layer, name, block):
     return block if isinstance(block, Sequential) else Sequential(parts)
 
 
-def _equal_shapes(layer, tensors):
-    """The tensors, if their shapes can be equal: sums and products would broadcast."""
+def _elementwise(layer, merge, tensors):
+    """merge(tensors), if their shapes are equal: sums and products would broadcast."""
+    tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
     first, *others = tensors
     for other in others:
         if not first.shape.is_compatible_with(other.shape):
             raise ValueError(f"{layer!r}: branches must make equal shapes, found {first.shape} and {other.shape}")
-    return tensors
+    if all(tensor.shape.is_fully_defined() for tensor in tensors):
+        return merge(tensors)
+    if any(tensor.shape.rank is None for tensor in tensors):
+        raise ValueError(f"{layer!r}: branches must make equal shapes, found one of unknown rank")
+    sizes = tf.stack([tf.shape(tensor) for tensor in tensors])
+    equal = tf.reduce_all(sizes == sizes[0], 0)
+    axis = tf.argmin(tf.cast(equal, tf.int32), output_type=tf.int32)
+    message = "branches must make equal shapes, sizes of an axis"
+    return enforce(layer, tf.reduce_all(equal), message, tf.gather(sizes, axis, axis=1), lambda: merge(tensors))

@@ -9,6 +9,8 @@ from layers.convolution import Windowed
 class DepthwiseConvolution(Windowed):
     """activation(each channel ⋆ its filters + bias), for as many sides as `rank` says."""
 
+    kernel_outputs = (-2, -1)
+
     def __init__(
         self,
         in_channels,

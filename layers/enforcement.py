@@ -4,12 +4,13 @@ import tensorflow as tf
 
 
 def enforce(layer, condition, message, found, compute):
-    """The floating tensor `compute()` returns, if the bool tensor `condition` holds everywhere.
+    """The tensor `compute()` returns, if the bool tensor `condition` holds everywhere.
 
     condition: broadcasts to the result from the left, as `[batch, time]` to `[batch, time, features]`.
     Where it does not hold, eagerly a ValueError of one line, `message` and the range of the tensor `found`; in a graph
     an InvalidArgumentError with the same words. XLA drops assertions: the result is NaN there, which a loss and a
     guard of finite numbers see, while TensorFlow would go on with clamped indices (under XLA) or zeros (on a GPU).
+    Integers hold no NaN: for them there is no check under XLA.
     """
     holds = tf.reduce_all(condition)
     low, high = tf.reduce_min(found), tf.reduce_max(found)
@@ -19,6 +20,8 @@ def enforce(layer, condition, message, found, compute):
         return compute()
     with tf.control_dependencies([tf.debugging.Assert(holds, [f"{layer!r}: {message}, found", low, "to", high])]):
         values = compute()
+    if not values.dtype.is_floating:
+        return values
     poison = tf.where(condition, tf.zeros([], values.dtype), tf.constant(float("nan"), values.dtype))
     missing = values.shape.rank - poison.shape.rank
     return values + tf.reshape(poison, tf.concat([tf.shape(poison), [1] * missing], 0))

@@ -12,7 +12,8 @@ class GroupNorm(Layer):
 
     The channels fall into `groups` of neighbours; mean and (biased) variance are over all positions and the
     channels of a group, in two passes in at least float32. Training and inference are the same, and no example
-    sees another.
+    sees another. With as many groups as channels, an input without positions, `[batch, channels]`, is refused: each
+    value would be its own mean.
 
     Fields, all `[channels]`: `gamma` (None without `scale`), `beta` (None without `center`).
     Source: Wu and He 2018, equations 1, 2 and 7.
@@ -49,7 +50,9 @@ class GroupNorm(Layer):
 
     def __call__(self, x):
         """Normalises each example by its own groups."""
-        x = self.take(x)
+        x = self.take(x, size=self.channels)
+        if x.shape.rank == 2 and self.groups == self.channels:
+            raise ValueError(f"{self!r} expects an input with positions, [batch, ..., channels], found {x.shape}")
         wide, shape = at_least_float32(x.dtype), tf.shape(x)
         # [batch, positions, groups, channels of one]
         split = [shape[0], tf.reduce_prod(shape[1:-1]), self.groups, self.channels // self.groups]
@@ -67,8 +70,7 @@ class GroupNorm(Layer):
 class InstanceNorm(GroupNorm):
     """gamma·(x − mean) / √(variance + epsilon) + beta, by example and channel: `[batch, …, channels]` → the same.
 
-    Mean and variance are over the positions alone: `GroupNorm` with as many groups as channels. An input without
-    positions, `[batch, channels]`, is refused: each value would be its own mean.
+    Mean and variance are over the positions alone: `GroupNorm` with as many groups as channels.
 
     Fields as `GroupNorm`'s. Source: Ulyanov, Vedaldi and Lempitsky 2016, equation 5.
 
@@ -97,10 +99,3 @@ class InstanceNorm(GroupNorm):
             gamma_initializer=gamma_initializer,
             dtype=dtype,
         )
-
-    def __call__(self, x):
-        """Normalises each example's channels over their positions."""
-        x = self.take(x)
-        if x.shape.rank == 2:
-            raise ValueError(f"{self!r} expects an input with positions, [batch, ..., channels], found {x.shape}")
-        return super().__call__(x)

@@ -12,6 +12,7 @@ orthogonal(gain=1.0)
 
 import dataclasses
 import math
+import numbers
 
 import tensorflow as tf
 
@@ -219,4 +220,4 @@ def _seed(seed):
     """A seed `[2]` from None (a fresh one), an integer, or a pair."""
     if seed is None:
         return context.fresh_seed()
-    return [seed, 0] if isinstance(seed, int) else seed
+    return [seed, 0] if isinstance(seed, numbers.Integral) else seed

@@ -103,7 +103,7 @@ def _sizes(layer, features):
 def _take(layer, x):
     """`x` as a floating tensor of a batch of what `layer.features` says."""
     x, axes = layer.take(x), len(layer.features)
-    if x.shape.rank is not None and (x.shape.rank <= axes or not x.shape[-axes:].is_compatible_with(layer.features)):
+    if x.shape.rank <= axes or not x.shape[-axes:].is_compatible_with(layer.features):
         expected = ", ".join(map(str, layer.features))
         raise ValueError(f"{layer!r} expects an input of shape [batch, ..., {expected}], found {x.shape.as_list()}")
-    return x
+    return x if x.shape[-axes:].is_fully_defined() else tf.ensure_shape(x, [*x.shape[:-axes], *layer.features])

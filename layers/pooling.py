@@ -4,6 +4,16 @@ import tensorflow as tf
 
 from layers import checks
 from layers.base import Layer
+from layers.normalization import at_least_float32
+
+
+def _wide(mean):
+    """`mean` of a tensor, its sums in at least float32: those of float16 would stop growing, or overflow."""
+
+    def computed(x, *arguments, **options):
+        return tf.cast(mean(tf.cast(x, at_least_float32(x.dtype)), *arguments, **options), x.dtype)
+
+    return computed
 
 
 class Pooling(Layer):
@@ -55,13 +65,13 @@ class AveragePool2D(Pooling):
     """The mean of each window and channel, `[batch, height, width, channels]` → the same, smaller.
 
     Arguments as in `MaxPool2D`. Padding does not count: a window at the edge is divided by what it
-    covers of the image. Source: LeCun et al. 1998, "Gradient-based learning", section II.B.
+    covers of the image. Sums are at least float32. Source: LeCun et al. 1998, "Gradient-based learning", section II.B.
 
     >>> AveragePool2D(2, strides=1, padding="same")(tf.ones([1, 2, 2, 1])).numpy().ravel().tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
 
-    rank, pool = 2, staticmethod(tf.nn.avg_pool2d)
+    rank, pool = 2, staticmethod(_wide(tf.nn.avg_pool2d))
 
 
 class AveragePool1D(Pooling):
@@ -71,7 +81,7 @@ class AveragePool1D(Pooling):
     [2.0]
     """
 
-    rank, pool = 1, staticmethod(tf.nn.avg_pool2d)
+    rank, pool = 1, staticmethod(_wide(tf.nn.avg_pool2d))
 
 
 class GlobalPooling(Layer):
@@ -94,25 +104,26 @@ class GlobalPooling(Layer):
 class GlobalAveragePool2D(GlobalPooling):
     """The mean of each channel over the image: `[batch, height, width, channels]` → `[batch, channels]`.
 
-    `keepdims`: `[batch, 1, 1, channels]`. Source: Lin et al. 2014, "Network in network", section 3.2.
+    `keepdims`: `[batch, 1, 1, channels]`. Sums are at least float32.
+    Source: Lin et al. 2014, "Network in network", section 3.2.
 
     >>> GlobalAveragePool2D()(tf.zeros([8, 7, 7, 64])).shape
     TensorShape([8, 64])
     """
 
-    rank, reduce = 2, staticmethod(tf.reduce_mean)
+    rank, reduce = 2, staticmethod(_wide(tf.reduce_mean))
 
 
 class GlobalAveragePool1D(GlobalPooling):
     """The mean of each channel over the sequence: `[batch, length, channels]` → `[batch, channels]`.
 
-    `keepdims`: `[batch, 1, channels]`.
+    `keepdims`: `[batch, 1, channels]`. Sums are at least float32.
 
     >>> GlobalAveragePool1D(keepdims=True)(tf.zeros([8, 7, 64])).shape
     TensorShape([8, 1, 64])
     """
 
-    rank, reduce = 1, staticmethod(tf.reduce_mean)
+    rank, reduce = 1, staticmethod(_wide(tf.reduce_mean))
 
 
 class GlobalMaxPool2D(GlobalPooling):

@@ -1,5 +1,8 @@
 """Positions in a sequence: learned, sinusoidal, and rotary."""
 
+import numbers
+
+import numpy as np
 import tensorflow as tf
 
 from layers import checks
@@ -30,13 +33,14 @@ class PositionEmbedding(Layer):
         return self.features
 
     def __call__(self, x, start=0):
-        """x + embeddings[start : start + time]; start: a number, or an int32 scalar tensor."""
-        x = self.take(x, rank=3)
+        """x + embeddings[start : start + time]; start: an integer, or an integer scalar tensor."""
+        x, start = self.take(x, rank=3, size=self.features), _start(self, start)
         time, message = lengths(x)[1], f"positions must lie in [0, {self.max_length})"
         if isinstance(start, int) and isinstance(time, int):
             if not 0 <= start <= self.max_length - time:
                 raise ValueError(f"{self!r}: {message}, found {start} to {start + time - 1}")
             return x + tf.cast(self.embeddings[start : start + time], x.dtype)
+        start, time = tf.convert_to_tensor(start, tf.int64), tf.cast(time, tf.int64)
         fits = (start >= 0) & (start + time <= self.max_length)
         found = tf.stack([start, start + time - 1])
         # Not a slice: XLA would compile it anew for every start.
@@ -67,8 +71,8 @@ class SinusoidalPositions(Layer):
         return self.features
 
     def __call__(self, x, start=0):
-        """x + p[start : start + time]; start: a number, or an int32 scalar tensor."""
-        x = self.take(x, rank=3)
+        """x + p[start : start + time]; start: an integer, or an integer scalar tensor."""
+        x, start = self.take(x, rank=3, size=self.features), _start(self, start)
         angles = _angles(start, lengths(x)[1], self.features, self.max_wavelength)
         waves = tf.reshape(tf.stack([tf.sin(angles), tf.cos(angles)], -1), [-1, 2 * angles.shape[1]])
         return x + tf.cast(waves[:, : self.features], x.dtype)
@@ -100,8 +104,8 @@ class RotaryPositions(Layer):
         return self.key_dim
 
     def __call__(self, x, start=0):
-        """x, turned by its positions; start: a number, or an int32 scalar tensor."""
-        x = self.take(x)
+        """x, turned by its positions; start: an integer, or an integer scalar tensor."""
+        x, start = self.take(x, size=self.key_dim), _start(self, start)
         if x.shape.rank < 3:
             raise ValueError(f"{self!r} expects an input of rank at least 3, found {x.shape}")
         wide, shape = tf.float64 if x.dtype == tf.float64 else tf.float32, lengths(x)
@@ -115,6 +119,18 @@ class RotaryPositions(Layer):
         return tf.cast(tf.reshape(turned, shape), x.dtype)
 
 
+def _start(layer, start):
+    """`start` as an int, or as an int64 scalar tensor."""
+    if isinstance(start, numbers.Integral) and not isinstance(start, bool):
+        return int(start)
+    if isinstance(start, (tf.Tensor, tf.Variable, np.ndarray)):
+        tensor = tf.convert_to_tensor(start)
+        if tensor.dtype.is_integer and tensor.shape.rank in (0, None):
+            return tf.cast(tensor, tf.int64)
+        start = f"{tensor.dtype.name} {tensor.shape}"
+    raise ValueError(f"{layer!r}: start must be an integer or an integer scalar tensor, found {start}")
+
+
 def lengths(x):
     """The sizes of `x`, each a number where it is known, else a tensor."""
     sizes = tf.unstack(tf.shape(x)) if None in x.shape.as_list() else x.shape
@@ -123,6 +139,6 @@ def lengths(x):
 
 def _angles(start, time, features, max_wavelength):
     """float64 `[time, ⌈features / 2⌉]`: (start + t) / max_wavelength^(2i / features)."""
-    positions = tf.cast(start + tf.range(time), tf.float64)
+    positions = tf.cast(tf.convert_to_tensor(start, tf.int64) + tf.range(tf.cast(time, tf.int64)), tf.float64)
     exponents = tf.range(0, features, 2, tf.float64) / features
     return positions[:, None] * tf.constant(max_wavelength, tf.float64) ** -exponents

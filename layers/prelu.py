@@ -28,5 +28,5 @@ class PReLU(Layer):
 
     def __call__(self, x):
         """x where x > 0, else alpha·x."""
-        x = self.take(x)
+        x = self.take(x, size=self.channels)
         return tf.where(x > 0, x, tf.cast(self.alpha, x.dtype) * x)

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from layers import checks, context
 from layers.base import Layer
+from layers.enforcement import enforce
 from layers.reshaping import of_rank
 
 
@@ -56,12 +57,22 @@ class Cropping(Resizing):
     """`rank` sides without their ends; any dtype."""
 
     def __call__(self, x):
-        """What is left of x; a ValueError if nothing is."""
+        """What is left of x; an error if nothing is."""
         x = of_rank(self, x, self.rank + 2)
-        for name, size, ends in zip(checks.SIDES[self.rank], x.shape[1:-1], self.cropping, strict=True):
-            if size is not None and sum(ends) >= size:
+        for name, size, pair in zip(checks.SIDES[self.rank], x.shape[1:-1], self.cropping, strict=True):
+            if size is not None and sum(pair) >= size:
                 raise ValueError(f"{self!r}: cropping leaves nothing of the {name} of the input {x.shape.as_list()}")
-        return x[(slice(None), *(slice(before, -after or None) for before, after in self.cropping))]
+        ends = (slice(None), *(slice(before, -after or None) for before, after in self.cropping))
+        if x.shape[1:-1].is_fully_defined():
+            return x[ends]
+        taken = [0, *map(sum, self.cropping), 0]
+        left = [size - off for size, off in zip(context.sizes(x), taken, strict=True)]
+        known = [size if isinstance(size, int) else None for size in left]
+        # XLA drops assertions, but makes no empty tensor one of size 1.
+        shape, rest = [left[0], *(tf.maximum(size, 1) for size in left[1:-1]), left[-1]], tf.stack(left[1:-1])
+        message = "cropping leaves nothing of the input, sizes"
+        y = enforce(self, tf.reduce_all(rest > 0), message, rest, lambda: tf.reshape(x[ends], shape))
+        return tf.ensure_shape(y, known)
 
 
 class Cropping2D(Cropping):

@@ -9,6 +9,8 @@ from layers.convolution import Windowed
 class ConvolutionTranspose(Windowed):
     """activation(kernelᵀ ⋆ x + bias), for as many sides as `rank` says."""
 
+    kernel_outputs = (-2,)
+
     def __init__(
         self,
         in_channels,

@@ -41,7 +41,8 @@ def group_norm(draw, dtype):
     groups = draw(small)
     channels, options = groups * draw(st.integers(1, 3)), affine(draw, dtype)
     ours, theirs = layers.GroupNorm(channels, groups, **options), keras.layers.GroupNormalization(groups, **options)
-    return ours, theirs, [*draw(inner), channels]
+    positions = [draw(small)] if channels == groups else []
+    return ours, theirs, [*positions, *draw(inner), channels]
 
 
 def instance_norm(draw, dtype):

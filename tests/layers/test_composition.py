@@ -175,6 +175,44 @@ def test_functions_of_functions_of_the_program_and_hidden_ones_are_refused(monke
         layers.Lambda(function)
 
 
+def one_row(x):
+    return x[:, :1]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [layers.Residual(one_row), *(layers.Parallel([tf.identity, one_row], merge) for merge in ("sum", "mul", "ave"))],
+    ids=repr,
+)
+def test_nothing_is_broadcast_where_sizes_are_unknown(model):
+    signature, x = [tf.TensorSpec([None, None, 4])], tf.ones([2, 3, 4])
+    graph = tf.function(model, input_signature=signature)
+    np.testing.assert_array_equal(graph(x[:, :1]), model(x[:, :1]))
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"must make equal shapes, sizes of an axis, found\] \[1\] \[to\] \[3\]"
+    ):
+        graph(x)
+    assert graph.get_concrete_function().output_shapes.as_list() == [None, None, 4]
+    xla = tf.function(model, input_signature=signature, jit_compile=True)
+    if getattr(model, "merge", "") in ("sum", "ave"):
+        # One operation sums them all, and XLA does not compile it for other shapes.
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            xla(x)
+    else:
+        assert np.all(np.isnan(xla(x)))
+    np.testing.assert_array_equal(xla(x[:, :1]), model(x[:, :1]))
+
+
+def test_integers_of_unknown_sizes_are_compared_too_and_unknown_ranks_refused():
+    add = layers.Residual(one_row)
+    graph = tf.function(add, input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    np.testing.assert_array_equal(graph([[1], [2]]), [[2], [4]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must make equal shapes"):
+        graph([[1, 2]])
+    with pytest.raises(ValueError, match="must make equal shapes, found one of unknown rank"):
+        tf.function(layers.Residual(tf.identity), input_signature=[tf.TensorSpec(None, tf.float64)])(X)
+
+
 def test_unknown_shapes_and_xla_compute_the_same():
     model = layers.Residual(layers.Parallel([dense(2), [tf.sin, dense(1)]]))
     graph = tf.function(model, input_signature=[tf.TensorSpec([None, 3], tf.float64)])

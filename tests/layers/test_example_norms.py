@@ -111,9 +111,31 @@ def test_a_graph_keeps_the_sizes_that_are_known():
         (lambda: layers.GroupNorm(6, -1), "groups must be a positive integer, found -1"),
         (lambda: layers.GroupNorm(6, 2)(tf.ones([2, 3])), "a last dimension of 6, found 3"),
         (lambda: layers.InstanceNorm(3)(tf.ones([2, 3])), r"an input with positions, \[batch, ..., channels\], found"),
+        (lambda: layers.GroupNorm(32)(tf.ones([2, 32])), r"GroupNorm\(32\) expects an input with positions"),
         (lambda: layers.PReLU(0), "channels must be a positive integer, found 0"),
     ],
 )
 def test_bad_arguments_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.LayerNorm(1),
+        layers.RMSNorm((2, 1)),
+        layers.PReLU(1),
+        layers.GroupNorm(1, 1),
+        layers.SinusoidalPositions(1),
+    ],
+    ids=repr,
+)
+def test_a_last_dimension_that_turns_out_another_is_never_broadcast(layer):
+    signature, x = [tf.TensorSpec([2, None, None])], tf.ones([2, 2, 3])
+    for jit_compile in (False, True):
+        compiled = tf.function(layer, input_signature=signature, jit_compile=jit_compile)
+        np.testing.assert_allclose(compiled(x[..., :1]), layer(x[..., :1]), 0, 1e-6)
+        assert compiled.get_concrete_function().output_shapes[-1] == 1
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            compiled(x)

@@ -182,6 +182,12 @@ def test_bad_arguments_are_refused(build, message):
         build()
 
 
+def test_a_seed_is_any_integer():
+    ours = initializers.random_normal()
+    np.testing.assert_array_equal(ours([3], seed=np.int64(5)), ours([3], seed=5))
+    np.testing.assert_array_equal(ours([3], seed=np.int32(5)), ours([3], seed=[5, 0]))
+
+
 def test_get_takes_names_and_functions_and_lists_the_names():
     assert initializers.get("truncated_normal") == initializers.truncated_normal(0.0, 0.05)
     assert initializers.get(tf.zeros) is tf.zeros

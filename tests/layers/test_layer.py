@@ -142,3 +142,28 @@ def test_variables_have_the_layers_dtype_and_moving_statistics_at_least_float32(
     norm = layers.BatchNorm(3, dtype="bfloat16")
     assert (norm.gamma.dtype, norm.moving_mean.dtype) == (tf.bfloat16, tf.float32)
     assert layers.Dense(3, 2, dtype="float64").kernel.dtype == tf.float64
+
+
+def test_arrays_in_arguments_are_shown_by_their_shape():
+    table = np.zeros([2, 3])
+    layer = layers.Dense(2, 3, kernel_initializer=layers.initializers.constant(table))
+    assert repr(layer) == "Dense(2, 3, kernel_initializer=constant(value=<float64 [2, 3]>))"
+    assert repr(Configured(table, sizes=[])) == "Configured(<float64 [2, 3]>, sizes=[])"
+    scaled = layers.Dense(2, 3, kernel_initializer=layers.initializers.variance_scaling(2.0))
+    assert "variance_scaling(scale=2.0, mode='fan_in', distribution='truncated_normal')" in repr(scaled)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: layers.Dense(2, 3, kernel_initializer="foo"), r"='foo'\): variable 'kernel': unknown initializer"),
+        (lambda: layers.Dense(2, 3, bias_initializer=lambda shape, dtype: tf.zeros([4], dtype)),
+         r"^Dense\(.*the initializer of 'bias' must make \[3\], found \[4\]$"),
+        (lambda: layers.Dense(2, 3, dtype="foo"), r"^Dense\(2, 3, dtype='foo'\): dtype must be a floating type, found"),
+        (lambda: tf.function(layers.Dense(2, 3), input_signature=[tf.TensorSpec(None)])(tf.ones([1, 2])),
+         r"Dense\(2, 3\) expects an input of rank at least 2, found an unknown one"),
+    ],
+)  # fmt: skip
+def test_what_a_layer_cannot_be_made_of_is_named_in_one_line(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -52,6 +52,20 @@ def test_each_window_has_its_value_and_padding_does_not_count(pool, rank, value,
     law()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_means_of_many_values_neither_stop_growing_nor_overflow(dtype):
+    ones, hundreds = tf.ones([1, 4000, 2], dtype), tf.fill([1, 28, 28, 1], tf.constant(100, dtype))
+    for pool, x in [
+        (layers.GlobalAveragePool1D(), ones), (layers.AveragePool1D(4000), ones),
+        (layers.GlobalAveragePool2D(), hundreds), (layers.AveragePool2D(28), hundreds),
+    ]:  # fmt: skip
+        y, gradient = pooled(pool, x)
+        np.testing.assert_array_equal(tf.cast(y, tf.float64), np.full(y.shape, float(x[(0,) * x.shape.rank])))
+        assert (y.dtype, gradient.dtype) == (dtype, dtype)
+        count = tf.size(x[0, ..., 0]).numpy()
+        np.testing.assert_allclose(tf.cast(gradient, tf.float64)[0, 0, ..., 0], 1 / count, rtol=2**-7)
+
+
 def test_equal_largest_values_share_the_gradient_of_a_global_maximum():
     x = tf.constant([[[1.0], [3.0], [3.0]]])
     with tf.GradientTape() as tape:

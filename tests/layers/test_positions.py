@@ -152,3 +152,14 @@ def test_a_layer_built_again_and_its_last_dimension(build):
 def test_bad_arguments_are_refused_at_construction(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@every_kind
+def test_every_integer_starts_and_nothing_else(build):
+    layer, x = build(), tf.constant(normal(2, 5, 4), tf.float32)
+    for start in (np.int64(3), np.array(3), tf.constant(3, tf.int64), tf.constant(3, tf.uint8), tf.Variable(3)):
+        np.testing.assert_array_equal(layer(x, start), layer(x, 3))
+    for start in (True, 1.5, tf.constant(1.0), tf.constant([1, 2]), "3", None):
+        with pytest.raises(ValueError, match="start must be an integer or an integer scalar tensor, found") as caught:
+            layer(x, start)
+        assert "\n" not in str(caught.value)

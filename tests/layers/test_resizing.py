@@ -65,6 +65,19 @@ def test_what_does_not_fit_is_refused_by_name(build, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_cropping_refuses_to_leave_nothing_of_an_unknown_length(jit_compile, dtype):
+    layer, x = layers.Cropping1D((3, 3)), tf.cast(tf.reshape(tf.range(16), [1, 8, 2]), dtype)
+    compiled = tf.function(layer, input_signature=[tf.TensorSpec([None, None, 2], dtype)], jit_compile=jit_compile)
+    np.testing.assert_array_equal(compiled(x), x[:, 3:5])
+    assert compiled.get_concrete_function().output_shapes.as_list() == [None, None, 2]
+    message = "" if jit_compile else r"Cropping1D\(\(3, 3\)\): cropping leaves nothing of the input, sizes, found"
+    for length in (4, 6):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            compiled(x[:, :length])
+
+
 def test_neighbours_know_that_the_channels_stay():
     with pytest.raises(ValueError, match=r"layer 3 Dense\(5, 1\) cannot take \[..., 4\] from layer 2 UpSampling2D"):
         layers.Sequential([layers.Dense(3, 4), layers.ZeroPadding2D(), layers.UpSampling2D(), layers.Dense(5, 1)])

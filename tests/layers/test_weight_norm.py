@@ -126,6 +126,44 @@ def test_a_training_step_of_spectral_norm_computes_what_keras_does(case, iterati
     np.testing.assert_allclose(norm.vector_u, theirs.vector_u, 0, 1e-6)
 
 
+def units(layer):
+    """What each output channel computes with, one column each."""
+    kernel = layer.kernel.numpy()
+    if isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose):
+        kernel = np.moveaxis(kernel, -2, -1)
+    elif isinstance(layer, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
+        return kernel.reshape(-1, kernel.shape[-2] * kernel.shape[-1])
+    return matrix(kernel)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda **options: layers.Conv1DTranspose(2, 3, 2, **options),
+        lambda **options: layers.Conv2DTranspose(2, 3, 2, **options),
+        lambda **options: layers.DepthwiseConv1D(2, 3, depth_multiplier=2, **options),
+        lambda **options: layers.DepthwiseConv2D(2, 3, depth_multiplier=2, **options),
+    ],
+    ids=["Conv1DTranspose", "Conv2DTranspose", "DepthwiseConv1D", "DepthwiseConv2D"],
+)
+def test_kernels_of_every_form_have_one_length_for_each_output_channel(build):
+    layer = build(dtype="float64", use_bias=False)
+    x = tf.random.stateless_normal([2, *[4] * layer.rank, 2], [1, 2], dtype="float64")
+    before, count = layer(x), layer.last_dimension(2)
+    norm = layers.WeightNorm(layer)
+    assert norm.g.shape == [count]
+    np.testing.assert_allclose(norm.g, np.linalg.norm(units(layer), axis=0), **CLOSE)
+    np.testing.assert_allclose(norm(x), before, **CLOSE)
+    # A longer g makes its own channel of the output larger, and no other.
+    factors = np.arange(1.0, count + 1)
+    norm.g.assign(norm.g * factors)
+    np.testing.assert_allclose(norm(x), before * factors, **CLOSE)
+    spectral = layers.SpectralNorm(layer, 100)
+    spectral(x, training=True)
+    assert (spectral.vector_u.shape, spectral.vector_v.shape) == ([1, count], [1, len(units(layer))])
+    np.testing.assert_allclose(spectral(x), before / np.linalg.norm(units(layer), 2), 1e-6, 1e-6)
+
+
 def test_spectral_norm_finds_the_largest_singular_value():
     norm = layers.SpectralNorm(dense(6, 5, use_bias=False))
     norm.layer.kernel.assign(np.random.default_rng(0).normal(size=(6, 5)))
