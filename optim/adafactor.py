@@ -13,10 +13,9 @@ def adafactor(gradient, variable, *means, rho, rate, epsilon_1, epsilon_2, clip_
     Matrices, `means` = (row [..., n], column [..., m]):
         R ← R + r (Σ_columns (G² + ε₁) / m − R)
         C ← C + r (Σ_rows (G² + ε₁) / n − C)
-        V = R Cᵀ / mean(R)
-    Others, `means` = (v,):  V ← V + r (G² + ε₁ − V)
+        U = G · √mean(R) / √R / √C,   which is G / √V with V = R Cᵀ / mean(R), a product that may leave float32
+    Others, `means` = (v,):  V ← V + r (G² + ε₁ − V),   U = G / √V
 
-    U = G / √V
     X ← X − max(ε₂, RMS(X)) ρ U / max(1, RMS(U) / d)
 
     Tensors: gradient and variable are [..., n, m], the last two dimensions being the matrix's. r is `rate`, the paper's
@@ -30,12 +29,13 @@ def adafactor(gradient, variable, *means, rho, rate, epsilon_1, epsilon_2, clip_
         row = row + rate * (tf.reduce_mean(square, -1) - row)
         column = column + rate * (tf.reduce_mean(square, -2) - column)
         means = (row, column)
-        v = (row / tf.reduce_mean(row, -1, keepdims=True))[..., tf.newaxis] * column[..., tf.newaxis, :]
+        of_rows = tf.sqrt(tf.reduce_mean(row, -1, keepdims=True)) * tf.math.rsqrt(row)
+        step = gradient * of_rows[..., tf.newaxis] * tf.math.rsqrt(column)[..., tf.newaxis, :]
     else:
         (v,) = means
         v = v + rate * (square - v)
         means = (v,)
-    step = gradient / tf.sqrt(v)
+        step = gradient / tf.sqrt(v)
     step /= tf.maximum(tf.ones([], step.dtype), rms(step) / clip_threshold)
     return variable - tf.maximum(epsilon_2, rms(variable)) * rho * step, *means
 

@@ -3,6 +3,7 @@
 What they add reaches every row: slices come out as the dense gradient.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -34,7 +35,7 @@ class centralize(PerVariable):
            [ 2.,  0.]], dtype=float32)
     """
 
-    def transform(self, gradient, variable, position):
+    def transform(self, gradient, variable, place):
         """See the class."""
         if variable.shape.rank < 2:
             return gradient
@@ -49,8 +50,8 @@ class add_noise(PerVariable):
     """Annealed noise: g ← g + N(0, σ²), with σ² = eta / (1 + step)^gamma.
 
     `eta`, above 0, and `gamma`, 0 or above, may be schedules. The noise depends on `seed`, a whole number below 2⁶³,
-    the step and the variable's position, and on nothing else: a resumed run and every replica draw the same, in every
-    dtype and under XLA.
+    the step and the variable's path (without a chain, its position), and on nothing else: a resumed run and every
+    replica draw the same, in every dtype and under XLA.
     Source: Neelakantan et al., Adding Gradient Noise Improves Learning for Very Deep Networks (arXiv 1511.06807),
     where `eta` is 0.01, 0.3 or 1.
     """
@@ -63,7 +64,7 @@ class add_noise(PerVariable):
 
     def __post_init__(self):
         super().__post_init__()
-        WHOLE.require("seed", self.seed)
+        object.__setattr__(self, "seed", int(WHOLE.require("seed", self.seed)))
 
     def coefficients(self, step):
         """The deviation, and the key of the step."""
@@ -74,11 +75,18 @@ class add_noise(PerVariable):
             "key": tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)]),
         }
 
-    def transform(self, gradient, variable, position, *, deviation, key):
+    def transform(self, gradient, variable, place, *, deviation, key):
         """See the class."""
         gradient = _dense(gradient, variable)
-        key = tf.random.fold_in(key, tf.constant(position, tf.int64), alg="philox")
+        key = tf.random.fold_in(key, tf.constant(_number(place), tf.int64), alg="philox")
         return gradient + tf.cast(deviation * _normal(tf.shape(gradient), key), gradient.dtype)
+
+
+def _number(place: str | int) -> int:
+    """A position, or the first 64 bits of the SHA-256 of a path."""
+    if isinstance(place, int):
+        return place
+    return int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "little", signed=True)
 
 
 def _normal(shape: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
@@ -103,7 +111,7 @@ class add_decayed_weights(PerVariable):
 
     domains = {"weight_decay": FROM_0}
 
-    def transform(self, gradient, variable, position, *, weight_decay):
+    def transform(self, gradient, variable, place, *, weight_decay):
         """See the class."""
         gradient = _dense(gradient, variable)
         return gradient + tf.cast(weight_decay, gradient.dtype) * tf.cast(variable, gradient.dtype)

@@ -21,7 +21,7 @@ class Domain(NamedTuple):
 
     def require(self, name: str, value: Real) -> Real:
         """Return `value` if it lies in the domain; raise TypeError or ValueError, naming it, if not."""
-        if not isinstance(value, Real):
+        if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{name} must be {self.text}, got {value!r}")
         if not (math.isfinite(value) and self.holds(value)):
             raise ValueError(f"{name} must be {self.text}, got {value!r}")

@@ -15,17 +15,20 @@ def ftrl(gradient, variable, accumulator, linear, *, learning_rate, power, l1, l
     x ← −(z − clip(z, −λ₁, λ₁)) / ((β + nᵖ) / η + 2 λ₂)
 
     Tensors of one shape and dtype. n is `accumulator`, z is `linear`; p is `power`, λ₁ and λ₂ are `l1` and `l2`, s is
-    `l2_shrinkage`. Where the denominator is 0, so is x.
+    `l2_shrinkage`. Where the denominator is 0, so is x. With η = 0, as a warm-up begins, all three stay.
     Source: McMahan et al., Ad click prediction: a view from the trenches (KDD 2013), algorithm 1, where p is 1/2, λ₂ is
     twice TensorFlow's and s is 0.
     """
-    before, accumulator = accumulator, accumulator + tf.square(gradient)
-    root = tf.pow(accumulator, power)
-    sigma = (root - tf.pow(before, power)) / learning_rate
+    before, moves = (variable, accumulator, linear), tf.not_equal(learning_rate, 0.0)
+    learning_rate = tf.where(moves, learning_rate, tf.ones_like(learning_rate))
+    root = tf.pow(accumulator + tf.square(gradient), power)
+    sigma = (root - tf.pow(accumulator, power)) / learning_rate
+    accumulator = accumulator + tf.square(gradient)
     linear = linear - ((sigma - 2.0 * l2_shrinkage) * variable - gradient)
     curvature = (beta + root) / learning_rate + 2.0 * l2
     beyond = linear - tf.clip_by_value(linear, -l1, l1)
-    return -tf.math.divide_no_nan(beyond, curvature), accumulator, linear
+    after = (-tf.math.divide_no_nan(beyond, curvature), accumulator, linear)
+    return tuple(tf.where(moves, new, old) for new, old in zip(after, before, strict=True))
 
 
 class Ftrl(Rule):

@@ -106,7 +106,7 @@ class Muon(Decaying):
         )
         self.configure_decay(weight_decay, mask)
         self.nesterov, self.exclude = nesterov, exclude
-        self.ns_steps = COUNT.require("ns_steps", ns_steps)
+        self.ns_steps = int(COUNT.require("ns_steps", ns_steps))
         self.rms_rate = None if rms_rate is None else ABOVE_0.require("rms_rate", rms_rate)
 
     def initial(self, slot, path, variable):

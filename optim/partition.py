@@ -68,6 +68,8 @@ class Partition(Rule):
         for pattern in self.patterns:
             if pattern not in found.values() and pattern != "*":
                 raise ValueError(f"{self._label}.init: no variable goes by {pattern!r}; there are {', '.join(named)}")
+        if any(part.step is not None for part in self.parts):
+            raise ValueError(f"{self._label}.init: a rule within has had its init already; give a new one")
         for place, part in enumerate(self.parts):
             part.init({path: named[path] for path, pattern in found.items() if self.patterns[pattern] == place})
         for part in self.parts:

@@ -17,13 +17,13 @@ class PerVariable:
     Its fields named in `domains` are numbers or schedules, evaluated once for all variables. With a field `mask`, only
     variables whose path it accepts are transformed; other gradients come out as they are. `transform` is the formula.
 
-    In a chain, paths and positions are those that `init` was given, whichever variables are then trained; called
-    without one, positions are those in the list, and there are no paths: a mask is then a ValueError.
+    In a chain, paths are those that `init` was given, whichever variables are then trained, and chains may share a
+    transform; called without one, there are only the positions in the list: a mask is then a ValueError.
     """
 
     domains: ClassVar[Mapping[str, Domain]] = {}
     mask: Mask = None
-    _places: Mapping = {}
+    _paths: Mapping = {}
 
     def __post_init__(self):
         for name, domain in self.domains.items():
@@ -32,20 +32,20 @@ class PerVariable:
         require_mask("mask", self.mask)
 
     def init(self, variables: Variables) -> None:
-        """Learn the paths and positions of variables; for the chain."""
-        named = enumerate(by_path(variables).items())
-        object.__setattr__(self, "_places", {v.ref(): (position, path) for position, (path, v) in named})
+        """Learn the paths of variables, beside those of other chains; for the chain."""
+        paths = {variable.ref(): path for path, variable in by_path(variables).items()}
+        object.__setattr__(self, "_paths", {**self._paths, **paths})
 
     def __call__(self, gradients, variables, step=0):
         """The transformed gradients; see the class. Called without a chain, schedules are evaluated at `step`."""
         coefficients = self.coefficients(step)
         found = []
-        for listed, (gradient, variable) in enumerate(zip(gradients, variables, strict=True)):
-            position, path = self._places.get(variable.ref(), (listed, None))
+        for position, (gradient, variable) in enumerate(zip(gradients, variables, strict=True)):
+            path = self._paths.get(variable.ref())
             if self.mask is not None and path is None:
                 raise ValueError(f"{type(self).__name__}: its mask needs the paths of variables; put it in a chain")
             if self.mask is None or self.mask(path):
-                gradient = self.transform(gradient, variable, position, **coefficients)
+                gradient = self.transform(gradient, variable, position if path is None else path, **coefficients)
             found.append(gradient)
         return found
 
@@ -53,6 +53,6 @@ class PerVariable:
         """Scalars for all variables: the fields named in `domains`, in float64, unless overridden."""
         return {name: evaluate(getattr(self, name), step) for name in self.domains}
 
-    def transform(self, gradient: Gradient, variable: tf.Variable, position: int, **coefficients) -> Gradient:
-        """The formula, for one variable."""
+    def transform(self, gradient: Gradient, variable: tf.Variable, place: str | int, **coefficients) -> Gradient:
+        """The formula, for one variable; `place` is its path, or its position where there are no paths."""
         raise NotImplementedError(f"{type(self).__name__} must define transform()")

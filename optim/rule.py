@@ -26,6 +26,7 @@ class Rule(tf.Module):
       float64 scalar variable `<name>_power`, which starts at one;
     - `numbers`: other numbers that change with each update, float64 scalar variables, and what they start at;
     - `coefficients()`: the scalars of one update, float64 or bool, computed once for all variables;
+    - `own(path, coefficients)`: more of them, for one variable;
     - `formula(gradient, variable, *slots, **coefficients)`: from tensors to the new variable and the new slots,
       with the coefficients in the variable's dtype; or, where it depends on the variable's path, `update`;
     - `compiles`: whether an update of many numbers goes by XLA (see `optim.compiled`);
@@ -68,6 +69,8 @@ class Rule(tf.Module):
         named = by_path(variables)
         paths = {variable.ref(): path for path, variable in named.items()}
         if self.step is not None:
+            if self._paths is dict:
+                raise ValueError(f"{self._label}.init: a rule within has had its init already; give a new one")
             if paths != self._paths():
                 raise ValueError(f"{self._label}.init: called before with other variables; make a new rule")
             return
@@ -113,22 +116,22 @@ class Rule(tf.Module):
         paths = self.check(gradients, variables)
 
         coefficients = self.coefficients()
-        cast = {
-            dtype: {n: v if v.dtype == tf.bool else tf.cast(v, dtype) for n, v in coefficients.items()}
-            for dtype in dict.fromkeys(variable.dtype for variable in variables)
-        }
+        own = [_cast(self.own(path, coefficients), v.dtype) for path, v in zip(paths, variables, strict=True)]
+        cast = {dtype: _cast(coefficients, dtype) for dtype in dict.fromkeys(variable.dtype for variable in variables)}
         gradients = [tf.cast(gradient, variable.dtype) for gradient, variable in zip(gradients, variables, strict=True)]
         sparse = [i for i, gradient in enumerate(gradients) if isinstance(gradient, tf.IndexedSlices)]
         dense = [i for i in range(len(gradients)) if i not in set(sparse)]
 
-        def update(positions, gradients, *coefficients):
+        def update(positions, gradients, own, *coefficients):
             by_dtype = dict(zip(cast, coefficients, strict=True))
-            for i, gradient in zip(positions, gradients, strict=True):
-                self._apply_one(paths[i], gradient, variables[i], by_dtype[variables[i].dtype])
+            for i, gradient, more in zip(positions, gradients, own, strict=True):
+                self._apply_one(paths[i], gradient, variables[i], {**by_dtype[variables[i].dtype], **more})
 
         through = compiled if self.compiles and pays([variables[i] for i in dense]) else direct
-        through(functools.partial(update, dense), [gradients[i] for i in dense], *cast.values())
-        update(sparse, [gradients[i] for i in sparse], *cast.values())
+        through(
+            functools.partial(update, dense), [gradients[i] for i in dense], [own[i] for i in dense], *cast.values()
+        )
+        update(sparse, [gradients[i] for i in sparse], [own[i] for i in sparse], *cast.values())
         self.step.assign_add(1)
 
     def check(self, gradients: Sequence[Gradient | None], variables: Sequence[tf.Variable]) -> list[str]:
@@ -170,6 +173,10 @@ class Rule(tf.Module):
     def coefficients(self) -> dict[str, tf.Tensor]:
         """Scalars of one update, called once in each: all hyper-parameters, unless overridden."""
         return {name: self.value(name) for name in self.domains}
+
+    def own(self, path: str, coefficients: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Scalars of one variable in one update, beside `coefficients`: none, unless overridden."""
+        return {}
 
     def update(self, path, gradient, variable, *slots, **coefficients) -> tuple[tf.Tensor, ...]:
         """The rule for one variable: its new value, then its new slots."""
@@ -214,6 +221,10 @@ def by_path(variables: Variables) -> dict[str, tf.Variable]:
     if isinstance(variables, Mapping):
         return dict(variables)
     return {str(position): variable for position, variable in enumerate(variables)}
+
+
+def _cast(coefficients: Mapping[str, tf.Tensor], dtype: tf.DType) -> dict[str, tf.Tensor]:
+    return {name: v if v.dtype == tf.bool else tf.cast(v, dtype) for name, v in coefficients.items()}
 
 
 def state_variable(initial_value: tf.Tensor, name: str) -> tf.Variable:

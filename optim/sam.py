@@ -42,13 +42,13 @@ class SAM(tf.Module):
 
     On several replicas give `perturb` the gradient of the whole batch; each replica's own makes the paper's
     m-sharpness, and replicas whose variables differ until `restore`. Moving statistics move in both passes, unless
-    the second one keeps them.
+    the second one keeps them. A second `perturb` without `restore` is refused where it runs eagerly, not in a graph.
     """
 
     def __init__(self, rho: float = 0.05):
         super().__init__()
         self.rho = ABOVE_0.require("rho", rho)
-        self._origins = dict
+        self._origins = self._uphill = dict
 
     def init(self, variables: Variables) -> None:
         """Make room for the values to go back to. See `Rule.init` for `variables`."""
@@ -58,13 +58,18 @@ class SAM(tf.Module):
                 raise ValueError("SAM.init: called before with other variables; make a new SAM")
             return
         origins = {v.ref(): state_variable(tf.identity(v), f"origin/{path}") for path, v in named.items()}
-        # In a function: what holds from `perturb` to `restore` is no part of a checkpoint.
-        self._origins = lambda: origins
+        uphill = {v.ref(): state_variable(tf.constant(False), f"uphill/{path}") for path, v in named.items()}
+        # In functions: what holds from `perturb` to `restore` is no part of a checkpoint.
+        self._origins, self._uphill = lambda: origins, lambda: uphill
 
     def perturb(self, gradients: Iterable[Gradient], variables: Variables) -> None:
         """Take `variables` uphill, and remember where they were. Gradients as in `Rule.apply`."""
         gradients, variables = list(gradients), list(by_path(variables).values())
         origins = [self._origin("perturb", variable) for variable in variables]
+        flags = [self._uphill()[variable.ref()] for variable in variables]
+        for variable, flag in zip(variables, flags, strict=True):
+            if tf.executing_eagerly() and flag:
+                raise ValueError(f"SAM.perturb: variable {variable.name!r} is uphill already; restore it first")
         if len(gradients) != len(variables) or any(gradient is None for gradient in gradients):
             raise ValueError(f"SAM.perturb: there must be a gradient for each of {len(variables)} variables")
         gradients = [tf.cast(gradient, v.dtype) for gradient, v in zip(gradients, variables, strict=True)]
@@ -73,14 +78,16 @@ class SAM(tf.Module):
             for gradient, v in zip(gradients, variables, strict=True)
         ]
         uphill = sam(dense, [tf.convert_to_tensor(v) for v in variables], rho=tf.constant(self.rho, tf.float64))
-        for variable, origin, value in zip(variables, origins, uphill, strict=True):
+        for variable, origin, flag, value in zip(variables, origins, flags, uphill, strict=True):
             origin.assign(variable)
+            flag.assign(True)
             variable.assign(value)
 
     def restore(self, variables: Variables) -> None:
         """Put `variables` back to where they were, bit for bit."""
         for variable in by_path(variables).values():
             variable.assign(self._origin("restore", variable))
+            self._uphill()[variable.ref()].assign(False)
 
     def _origin(self, method: str, variable: tf.Variable) -> tf.Variable:
         origin = self._origins().get(variable.ref())

@@ -1,13 +1,13 @@
 """Schedule-free learning: an average in the place of a schedule, and gradients taken near it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import tensorflow as tf
 
 from optim.averages import Average
 from optim.decay import Decaying, Mask, decays_by_default
 from optim.domain import ABOVE_0, BELOW_1
-from optim.rule import Variables, state_variable
+from optim.rule import Gradient, Variables, by_path, state_variable
 from optim.schedules import Setting
 
 
@@ -52,11 +52,27 @@ class ScheduleFree(Decaying):
     The variable holds y. Validate and keep x: `slots["x"]` has it, and `EvaluationWeights(rule)` brings it to the
     Trainer. Statistics of BatchNorm are those at y.
 
-    The step of update t weighs γₜ² in the average: cₜ = γₜ² / Σ γᵢ². A variable's value at the first update counts
-    as its start, wherever it came from.
+    The step of update t weighs γₜ² in the average: cₜ = γₜ² / Σ γᵢ², over the updates that a variable has had, which
+    `weight_sums[path]` keeps. A variable's value at its first update counts as its start, wherever it came from. While
+    it is left out of all updates, such as frozen, x follows it.
     """
 
-    numbers = {"weight_sum": 0.0}
+    weight_sums: Mapping[str, tf.Variable] = {}
+
+    def create(self, named):
+        """The slots, and Σ γ² of each variable."""
+        super().create(named)
+        self.weight_sums = {path: state_variable(tf.zeros([], tf.float64), f"weight_sum/{path}") for path in named}
+
+    def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
+        """Make one update of `variables`. See `Rule.apply`."""
+        variables = list(by_path(variables).values())
+        super().apply(gradients, variables)
+        present = {variable.ref() for variable in variables}
+        for ref, path in self._paths().items():
+            if ref not in present:
+                x, variable = self.slots["x"][path], ref.deref()
+                x.assign(tf.where(tf.equal(self.weight_sums[path], 0.0), variable, x))
 
     def initial(self, slot, path, variable):
         """The variable's value for z and x, zeros for v."""
@@ -67,17 +83,16 @@ class ScheduleFree(Decaying):
         return self.value("learning_rate")
 
     def coefficients(self):
-        """Advance Σ γ²; what all formulas need."""
-        first, gamma = tf.equal(self.weight_sum, 0.0), self.gamma()
-        total = self.keep("weight_sum", self.weight_sum + tf.square(gamma))
-        return {
-            "first": first,
-            "gamma": gamma,
-            "beta": self.value("beta_1"),
-            # A warm-up begins with a rate of 0.
-            "share": tf.math.divide_no_nan(tf.square(gamma), total),
-            "weight_decay": self.value("weight_decay"),
-        }
+        """What all formulas need."""
+        return {"gamma": self.gamma(), "beta": self.value("beta_1"), "weight_decay": self.value("weight_decay")}
+
+    def own(self, path, coefficients):
+        """Advance Σ γ² of a variable; whether it was 0, and c."""
+        weight, before = tf.square(coefficients["gamma"]), tf.convert_to_tensor(self.weight_sums[path])
+        total = before + weight
+        self.weight_sums[path].assign(total)
+        # A warm-up begins with a rate of 0.
+        return {"first": tf.equal(before, 0.0), "share": tf.math.divide_no_nan(weight, total)}
 
     def update(self, path, gradient, variable, z, x, *slots, first, weight_decay, **coefficients):
         """See the formula."""

@@ -67,7 +67,7 @@ class agc(PerVariable):
 
     domains = {"clipping": ABOVE_0, "epsilon": ABOVE_0}
 
-    def transform(self, gradient, variable, position, **coefficients):
+    def transform(self, gradient, variable, place, **coefficients):
         """See `clip_units`."""
         weights = tf.convert_to_tensor(variable)
         if not isinstance(gradient, tf.IndexedSlices):

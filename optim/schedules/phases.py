@@ -39,7 +39,8 @@ class warmup(Schedule):
     """Linear warm-up in front of a schedule or a number.
 
     For step < warmup_steps: initial_value + (schedule(0) − initial_value) · step / warmup_steps;
-    from there on schedule(step − warmup_steps). With `warmup_steps` = 0, the schedule itself.
+    from there on schedule(step − warmup_steps). With `warmup_steps` = 0, the schedule itself. A warm-up from 0 towards
+    a schedule that starts at 0, such as `cyclic` may, would stay at 0 throughout: ValueError.
     Source: Goyal et al. (arXiv 1706.02677), section 2.2.
     """
 
@@ -52,6 +53,12 @@ class warmup(Schedule):
     def __post_init__(self):
         super().__post_init__()
         require_setting("schedule", self.schedule)
+        # Not other functions: what they need may not be there yet.
+        if self.warmup_steps and self.initial_value == 0 and isinstance(self.schedule, Schedule):
+            with tf.init_scope():
+                target = float(self.schedule(tf.constant(0, tf.int64)))
+            if target == 0:
+                raise ValueError(f"schedule must not start at 0 after a warm-up from 0, got {self.schedule!r}")
 
     def _at(self, step):
         target = evaluate(self.schedule, tf.constant(0, tf.int64))

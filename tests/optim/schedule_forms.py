@@ -114,6 +114,7 @@ def step_values(draw):
 
 
 plain = pairs(s.cosine, cosine, values, lengths) | pairs(s.exponential, exponential, values, lengths, rates)
+started = plain.filter(lambda pair: pair[1](0) != 0)
 modes = st.sampled_from(["triangular", "triangular2"]).map(lambda m: (m, 1.0)) | st.tuples(st.just("exp_range"), rates)
 modes = modes.filter(lambda mode: mode[1] <= 1)
 phases = st.tuples(counts, counts, st.integers(0, 30))
@@ -139,7 +140,7 @@ FORMS = {
     ),
     "piecewise": step_values().map(lambda d: (d[0], lambda t: piecewise(t, d[1], d[0].values))),
     "polynomial": pairs(s.polynomial, polynomial, values, lengths, values, rates, flags),
-    "warmup": from_part(s.warmup, warmed, plain, st.integers(0, 30), values),
+    "warmup": from_part(s.warmup, warmed, started, st.integers(0, 30), values),
     "warmup_cosine": phases.map(
         lambda d: (s.warmup_cosine(0.75, d[2], d[2] + d[0], 0.25),
                    lambda t: warmed(t, lambda u: cosine(u, 0.75, d[0], 0.25), d[2]))

@@ -178,3 +178,27 @@ def test_a_mask_without_paths_is_refused():
 def test_settings_out_of_their_domain_are_refused(make, kind, message):
     with pytest.raises(kind, match=f"^{message}$"):
         make()
+
+
+def test_two_chains_may_share_a_transform():
+    decay, variables = optim.add_decayed_weights(0.5), [tf.Variable([2.0]), tf.Variable([4.0])]
+    rules = [optim.chain(decay, optim.SGD(1.0)) for _ in variables]
+    for rule, variable, path in zip(rules, variables, ("a", "b"), strict=True):
+        rule.init({path: variable})
+    for rule, variable in zip(rules, variables, strict=True):
+        rule.apply([tf.zeros([1])], [variable])
+    assert [v.numpy().tolist() for v in variables] == [[1.0], [2.0]]
+
+
+def test_parts_with_a_noise_each_draw_what_one_chain_for_all_does():
+    def noisy():
+        return optim.chain(optim.add_noise(1.0, seed=3), optim.SGD(1.0))
+
+    ends = []
+    for rule in (optim.Partition({"a": noisy(), "*": noisy()}), noisy()):
+        variables = {path: tf.Variable(tf.zeros([5])) for path in ("a", "b")}
+        rule.init(variables)
+        rule.apply([tf.zeros([5])] * 2, variables)
+        ends.append(np.array(list(variables.values())))
+    np.testing.assert_array_equal(*ends)
+    assert np.all(ends[0][0] != ends[0][1])

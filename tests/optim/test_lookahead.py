@@ -68,3 +68,33 @@ def test_mistakes_are_named():
         optim.Lookahead(optim.SGD(), sync_period=0)
     with pytest.raises(ValueError, match=r"slow_step_size must be a number above 0, up to 1, got 1.5"):
         optim.Lookahead(optim.SGD(), slow_step_size=1.5)
+
+
+def test_periods_are_of_each_variables_own_updates():
+    variables = {name: tf.Variable(8.0) for name in ("a", "b", "late")}
+    rule = optim.Lookahead(optim.SGD(1.0), sync_period=2)
+    rule.init(variables)
+    for _ in range(2):
+        for name in ("a", "b"):
+            rule.apply([tf.constant(2.0)], [variables[name]])
+    # Loaded after `init`, and thawed late.
+    variables["late"].assign(100.0)
+    for _ in range(2):
+        rule.apply([tf.constant(2.0)], [variables["late"]])
+    assert {name: float(v) for name, v in variables.items()} == {"a": 6.0, "b": 6.0, "late": 98.0}
+
+
+@pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: optim.Partition({"*": optim.chain(rule)})])
+def test_rules_that_keep_weights_of_their_own_are_refused(wrap):
+    with pytest.raises(TypeError, match=r"^Lookahead: a schedule-free rule makes its variables from z and x"):
+        optim.Lookahead(wrap(optim.ScheduleFreeSGD()))
+
+
+@pytest.mark.parametrize(
+    "wrap", [optim.Lookahead, lambda rule: optim.Partition({"b": optim.SGD(), "*": rule})], ids=["Lookahead", "parts"]
+)
+def test_a_rule_within_that_had_its_init_is_named(wrap):
+    variables, rule = {"a": tf.Variable(1.0), "b": tf.Variable(1.0)}, optim.SGD()
+    rule.init(variables)
+    with pytest.raises(ValueError, match=r"\.init: a rule within has had its init already; give a new one$"):
+        wrap(rule).init(variables)

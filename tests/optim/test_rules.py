@@ -143,3 +143,35 @@ def test_muon_leaves_vectors_embeddings_and_what_is_excluded_to_adam():
 def test_options_outside_their_domain_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_adafactor_outlives_a_row_and_a_column_without_gradients(dtype):
+    gradient = 1e5 * np.ones([4, 3])
+    gradient[0] = gradient[:, 0] = 0.0
+    x = after(optim.Adafactor(0.01), [gradient] * 2, np.ones([4, 3], dtype))
+    assert np.all(x[0] == 1.0)
+    assert np.all(x[:, 0] == 1.0)
+    assert np.all((x[1:, 1:] < 1.0) & (x[1:, 1:] > 0.9))
+
+
+def test_ftrl_stays_where_it_is_at_a_rate_of_0():
+    rule, x = optim.Ftrl(optim.schedules.warmup(0.5, 1)), tf.Variable([1.0, -2.0])
+    rule.init({"x": x})
+    rule.apply([tf.ones([2])], [x])
+    assert x.numpy().tolist() == [1.0, -2.0]
+    assert {name: slots["x"].numpy().tolist() for name, slots in rule.slots.items()} == {
+        "accumulator": [np.float32(0.1)] * 2, "linear": [0.0] * 2,
+    }  # fmt: skip
+    rule.apply([tf.ones([2])], [x])
+    np.testing.assert_array_equal(x, after(optim.Ftrl(0.5), [np.ones(2)], np.array([1.0, -2.0], "float32")))
+
+
+def test_whole_numbers_may_be_written_as_floats_and_truth_is_no_number():
+    matrix, ends = random((3, 2)), []
+    for whole in (int, float):
+        rule = optim.Lookahead(optim.Muon(0.5, ns_steps=whole(2)), whole(2))
+        ends.append(after(optim.chain(optim.add_noise(1.0, seed=whole(1)), rule), [matrix] * 2, matrix))
+    np.testing.assert_array_equal(*ends)
+    with pytest.raises(TypeError, match=r"^learning_rate must be a finite number above 0, got True$"):
+        optim.SGD(True)

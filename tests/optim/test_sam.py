@@ -82,3 +82,17 @@ def test_mistakes_are_named():
         sam.perturb([None], [x])
     with pytest.raises(ValueError, match="rho must be a finite number above 0, got 0"):
         optim.SAM(rho=0)
+
+
+@pytest.mark.parametrize("back", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_uphill_of_uphill_is_refused_and_after_restore_it_is_not(back):
+    sam, x = optim.SAM(rho=0.5), tf.Variable([1.0], name="x")
+    sam.init([x])
+    restore = back(lambda: sam.restore([x]))
+    for _ in range(3):
+        sam.perturb([tf.ones([1])], [x])
+        with pytest.raises(ValueError, match=r"^SAM.perturb: variable 'x:0' is uphill already; restore it first$"):
+            sam.perturb([tf.ones([1])], [x])
+        assert x.numpy().tolist() == [1.5]
+        restore()
+        assert x.numpy().tolist() == [1.0]

@@ -85,3 +85,21 @@ def test_the_averages_are_the_slots_and_what_has_none_is_named():
     assert {path: id(v) for path, v in average.averages.items()} == {p: id(v) for p, v in rule.slots["x"].items()}
     # An average of no updates would be begun anew.
     assert average.updates.numpy() == 1
+
+
+@pytest.mark.parametrize("make", [optim.ScheduleFreeSGD, optim.ScheduleFreeAdamW])
+def test_a_variable_thawed_late_starts_where_it_is_and_averages_its_own_steps(make):
+    kernel, bias, rule = tf.Variable([1.0, 2.0]), tf.Variable([0.0]), make(0.5)
+    rule.init({"kernel": kernel, "bias": bias})
+    # Loaded after `init`.
+    bias.assign([100.0])
+    for _ in range(3):
+        rule.apply([tf.ones([2])], [kernel])
+        assert rule.slots["x"]["bias"].numpy().tolist() == [100.0]
+    moved = []
+    for _ in range(2):
+        rule.apply([tf.ones([1])], [bias])
+        moved.append(rule.slots["z"]["bias"].numpy())
+    assert 90.0 < moved[1][0] < moved[0][0] < 100.0
+    weights = [1.0, 1.0] if make is optim.ScheduleFreeSGD else [1 - 0.999**4, 1 - 0.999**5]
+    np.testing.assert_allclose(rule.slots["x"]["bias"], np.average(moved, axis=0, weights=weights), rtol=1e-6)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_forms import CLOSED_FORMS, FORMS, counts, flags, plain, rates, values
+from schedule_forms import CLOSED_FORMS, FORMS, counts, flags, rates, started, values
 
 import optim
 from optim import schedules
@@ -141,7 +141,7 @@ def test_a_number_keeps_all_its_digits(value):
     assert float(schedules.evaluate(value, 0)) == value
 
 
-@given(part=plain, warm=st.integers(0, 9), step=st.integers(0, 99))
+@given(part=started, warm=st.integers(0, 9), step=st.integers(0, 99))
 def test_warmup_and_join_shift_what_comes_after_them(part, warm, step):
     schedule, _ = part
     assert float(warmup(schedule, warm)(warm + step)) == float(schedule(step))
@@ -270,3 +270,11 @@ def test_arguments_are_checked_when_the_schedule_is_made(make, message):
 def test_an_argument_that_is_no_number_is_a_type_error():
     with pytest.raises(TypeError, match=r"^decay_steps must be a finite number above 0, got '10'$"):
         cosine(0.1, "10")
+
+
+def test_a_warm_up_from_0_to_0_is_refused_and_one_that_moves_is_not():
+    with pytest.raises(ValueError, match=r"^schedule must not start at 0 after a warm-up from 0, got cyclic\("):
+        warmup(cyclic(0.0, 1.0, 5), 10)
+    assert float(warmup(cyclic(0.0, 1.0, 5), 0)(5)) == 1.0
+    assert float(warmup(cyclic(0.0, 1.0, 5), 10, initial_value=0.5)(5)) == 0.25
+    assert float(warmup(0.0, 10)(5)) == 0.0
