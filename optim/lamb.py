@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from optim.adam import AdamW, moments
 from optim.decay import Mask, decays_by_default, require_mask
-from optim.lars import trust_ratio
+from optim.lars import norm, trust_ratio
 from optim.schedules import Setting
 
 
@@ -21,11 +21,12 @@ def lamb(gradient, variable, m, v, *, learning_rate, weight_decay, correction, r
     algorithm 2, with φ the identity.
     """
     m, v = moments(gradient, m, v, rate_1=rate_1, rate_2=rate_2)
-    step = correction * m / (root * tf.sqrt(v) + epsilon)
+    # r with the corrections drawn together, and below one factor for all: a pass over memory each.
+    step = m / (root / correction * tf.sqrt(v) + epsilon / correction)
     if weight_decay is not None:
         step += weight_decay * variable
     if adapts:
-        step *= trust_ratio(tf.norm(variable), tf.norm(step))
+        learning_rate = learning_rate * trust_ratio(norm(variable), norm(step))
     return variable - learning_rate * step, m, v
 
 

@@ -8,10 +8,16 @@ from optim.schedules import Setting
 from optim.sgd import SGD, sgd
 
 
-def trust_ratio(norm, of_update):
+def norm(tensor):
+    """The Euclidean norm, in one pass over memory."""
+    return tf.sqrt(2.0 * tf.nn.l2_loss(tensor))
+
+
+def trust_ratio(of_variable, of_update):
     """‖x‖ / ‖r‖, and 1 where either is 0: a variable that starts at 0 must be able to leave it. Scalars."""
-    usable = (norm > 0) & (of_update > 0)
-    return tf.where(usable, norm / tf.where(usable, of_update, tf.ones_like(of_update)), tf.ones_like(norm))
+    usable = (of_variable > 0) & (of_update > 0)
+    ratio = of_variable / tf.where(usable, of_update, tf.ones_like(of_update))
+    return tf.where(usable, ratio, tf.ones_like(of_variable))
 
 
 def lars(gradient, variable, velocity=None, *, learning_rate, momentum, weight_decay, trust_coefficient):
@@ -26,8 +32,8 @@ def lars(gradient, variable, velocity=None, *, learning_rate, momentum, weight_d
     """
     step = gradient + weight_decay * variable
     if trust_coefficient is not None:
-        norm = tf.norm(variable)
-        step *= trust_ratio(trust_coefficient * norm, tf.norm(gradient) + weight_decay * norm)
+        size = norm(variable)
+        step *= trust_ratio(trust_coefficient * size, norm(gradient) + weight_decay * size)
     return sgd(step, variable, velocity, learning_rate=learning_rate, momentum=momentum)
 
 
