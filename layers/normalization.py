@@ -70,7 +70,7 @@ class BatchNorm(Layer):
 
     def __call__(self, x, training=False):
         """Normalises by the batch's statistics in training, else by the moving ones."""
-        x = self.take(x)
+        x = self.take(x, size=self.channels)
         wide = at_least_float32(x.dtype)
         gamma = tf.ones([self.channels], wide) if self.gamma is None else tf.cast(self.gamma, wide)
         beta = tf.zeros([self.channels], wide) if self.beta is None else tf.cast(self.beta, wide)

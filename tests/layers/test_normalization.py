@@ -257,3 +257,9 @@ def test_on_real_replicas_all_is_as_for_the_whole_batch(dtype, offset, tolerance
     for name in ("moving_mean", "moving_variance"):
         for value in strategy.experimental_local_results(getattr(norm, name)):
             np.testing.assert_allclose(value, getattr(alone, name), tolerance)
+
+
+def test_one_channel_is_not_broadcast_over_those_that_a_trace_does_not_know():
+    run = tf.function(layers.BatchNorm(1), input_signature=[tf.TensorSpec([None, None])])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        run(tf.ones([2, 3]))
