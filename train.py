@@ -145,7 +145,7 @@ flags.DEFINE_integer("evaluate_every", None, "Steps between validations, instead
 flags.DEFINE_integer("steps_per_loop", 100, "Steps in one compiled call.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of every random stream.")
 flags.DEFINE_boolean("early_stopping", False, "End when the monitored value no longer improves.")
-flags.DEFINE_string("monitor", "validation.loss", "What early_stopping and reduce_on_plateau look at.")
+flags.DEFINE_string("monitor", "validation.loss", "What early_stopping, reduce_on_plateau and keep_best look at.")
 flags.DEFINE_integer("patience", 3, "Looks without improvement after which early stopping ends the run.", lower_bound=0)
 flags.DEFINE_float("min_delta", 0.0, "What counts as improvement.", lower_bound=0)
 flags.DEFINE_boolean("restore_best", True, "Early stopping puts the best weights back.")
@@ -155,7 +155,10 @@ flags.DEFINE_string(
     "run_dir", None, "The run's folder; one that holds a run is resumed. Default: runs/<config>-<time>."
 )
 flags.DEFINE_integer("checkpoint_every", None, "Steps between checkpoints, beside those at each epoch's end.", 1)
-flags.DEFINE_integer("keep", 3, "Checkpoints that stay.", lower_bound=1)
+flags.DEFINE_float("checkpoint_every_s", None, "Seconds between checkpoints, beside those.", 0)
+flags.DEFINE_integer("keep", 3, "Newest checkpoints that stay.", lower_bound=1)
+flags.DEFINE_integer("keep_best", 0, "Best checkpoints by the monitored value that stay beside them.", lower_bound=0)
+flags.DEFINE_integer("keep_every", None, "Each n-th checkpoint stays for ever.", lower_bound=1)
 flags.DEFINE_boolean("log_every_step", False, "A line of history.jsonl for each step instead of each loop.")
 flags.DEFINE_boolean("tensorboard", True, "Write scalars for TensorBoard.")
 flags.DEFINE_list("drop_hooks", [], "Hooks whose state in the checkpoint may be forgotten.")
@@ -165,7 +168,8 @@ MAY_CHANGE = frozenset(
     ["epochs", "max_steps", "evaluate_every", "steps_per_loop", "download"]
     + ["strategy", "num_replicas", "worker_timeout_s", "accumulate_steps", "jit_compile", "max_traces"]
     + ["early_stopping", "monitor", "patience", "min_delta", "restore_best"]
-    + ["checkpoint_every", "keep", "log_every_step", "tensorboard", "drop_hooks"]
+    + ["checkpoint_every", "checkpoint_every_s", "keep", "keep_best", "keep_every"]
+    + ["log_every_step", "tensorboard", "drop_hooks"]
 )
 # What workers of one run may have each for itself.
 OF_ONE_WORKER = ("data_dir", "download", "worker_timeout_s")
@@ -310,6 +314,7 @@ class Accepted(engine.hooks.Hook):
 
     def on_fit_begin(self, run: engine.Run) -> None:
         """The checkpoint, if there is one, fits."""
+        self._directory.lock()
         self._directory.write_flags(dict(self._lines))
         self._directory.forget_result()
 
@@ -324,7 +329,14 @@ def make_hooks(
         engine.hooks.EpochLines(),
         engine.hooks.HistoryFile(directory.history, log_every_step=FLAGS.log_every_step),
         engine.hooks.Checkpoint(
-            directory.checkpoints, every=FLAGS.checkpoint_every, keep=FLAGS.keep, drop=FLAGS.drop_hooks
+            directory.checkpoints,
+            every=FLAGS.checkpoint_every,
+            every_s=FLAGS.checkpoint_every_s,
+            keep=FLAGS.keep,
+            keep_best=FLAGS.keep_best,
+            keep_every=FLAGS.keep_every,
+            monitor=FLAGS.monitor,
+            drop=FLAGS.drop_hooks,
         ),
     ]
     if FLAGS.tensorboard:
@@ -352,10 +364,15 @@ def make_hooks(
 
 def train(strategy: tf.distribute.Strategy | None) -> int:
     """One run, from its flags to its result; returns the exit code."""
-    replicas = engine.Replicas(strategy)
-    if replicas.workers > 1 and not FLAGS.run_dir:
+    if engine.Replicas(strategy).workers > 1 and not FLAGS.run_dir:
         raise ValueError("several workers need --run_dir, a folder that all of them see")
-    directory = run_directory.RunDirectory(FLAGS.run_dir or _default_run_dir())
+    with run_directory.RunDirectory(FLAGS.run_dir or _default_run_dir()) as directory:
+        return train_in(directory, strategy)
+
+
+def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Strategy | None) -> int:
+    """One run in its folder; returns the exit code."""
+    replicas = engine.Replicas(strategy)
     before, lines = directory.flags(), _flag_lines()
     if FLAGS.decay_steps is None and "decay_steps" in before:
         # The schedule must not move because the epochs did.

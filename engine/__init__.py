@@ -4,8 +4,9 @@ from engine import hooks, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
 from engine.files.checkpoints import CheckpointError
-from engine.files.checkpoints import restore_model as restore
-from engine.files.checkpoints import save_model as save_weights
+from engine.files.restoring import Restored
+from engine.files.restoring import restore_model as restore
+from engine.files.restoring import save_model as save_weights
 from engine.history import History
 from engine.loss_scale import LossScale
 from engine.names import freeze, parameter_count, trainable_variables, variable_paths, weights_sha256
@@ -26,6 +27,7 @@ __all__ = [
     "History",
     "LossScale",
     "Replicas",
+    "Restored",
     "Run",
     "StepContext",
     "Supervised",

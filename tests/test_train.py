@@ -83,7 +83,7 @@ def undisturbed(tmp_path_factory):
 def test_a_run_leaves_the_documented_directory(undisturbed):
     run_dir, out, _ = undisturbed
     assert {path.name for path in run_dir.iterdir()} == {
-        "flags.cfg", "history.jsonl", "checkpoints", "tensorboard", "result.json",
+        ".lock", "flags.cfg", "history.jsonl", "checkpoints", "tensorboard", "result.json",
     }  # fmt: skip
     found = result(run_dir)
     assert set(found) == RESULT_KEYS
@@ -379,7 +379,7 @@ def test_clipping_average_precision_and_xla_by_flags(command, tmp_path):
     assert command(*SMALL, *options, "--run_dir=run")[0] == 0
     train_lines = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
     assert (train_lines[0]["skipped_steps"], train_lines[0]["loss_scale"]) == (0, 2.0**15)
-    saved = engine.files.checkpoints.saved_variables(run_dir / "checkpoints" / "step-00000011")
+    saved = engine.files.restoring.saved_variables(run_dir / "checkpoints" / "step-00000011")
     assert {"optimizer.rule.step", "average.updates", "loss_scale.scale"} <= set(saved)
     model = train.make_model(train.make_pipelines()[0].info)
     engine.restore(model, run_dir / "checkpoints" / "model")
@@ -396,5 +396,5 @@ def test_swa_and_a_plateau_by_flags(command, tmp_path):
     # The first look is the best; the next reduces; the one after that is forgiven.
     rates = [record["learning_rate"] for record in records if record["split"] == "train"]
     assert rates == [1e-3, 1e-3, 5e-4, 2.5e-4]
-    saved = engine.files.checkpoints.saved_variables(tmp_path / "run" / "checkpoints" / "step-00000044")
+    saved = engine.files.restoring.saved_variables(tmp_path / "run" / "checkpoints" / "step-00000044")
     assert {"optimizer.learning_rate.factor", "hooks.reduce_on_plateau.best", "average.updates"} <= set(saved)

@@ -169,11 +169,11 @@ def test_workers_tell_the_same_result_and_the_chief_alone_tells_the_epochs(undis
 def test_what_is_written_is_written_once(undisturbed):
     run_dir, _ = undisturbed
     assert {path.name for path in run_dir.iterdir()} == {
-        "flags.cfg", "history.jsonl", "checkpoints", "tensorboard", "result.json",
+        ".lock", "flags.cfg", "history.jsonl", "checkpoints", "tensorboard", "result.json",
     }  # fmt: skip
-    kept = {"model", *(f"step-{step:08d}" for step in (STEPS - 34, STEPS - 17, STEPS))}
+    kept = {".lock", "model", *(f"step-{step:08d}" for step in (STEPS - 34, STEPS - 17, STEPS))}
     assert {path.name for path in (run_dir / "checkpoints").iterdir()} == kept
-    for folder in (run_dir / "checkpoints").iterdir():
+    for folder in (run_dir / "checkpoints").glob("[!.]*"):
         assert {path.name for path in folder.iterdir()} == {
             "manifest.json", "variables.index", "variables.data-00000-of-00001",
         }  # fmt: skip

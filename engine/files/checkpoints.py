@@ -1,59 +1,83 @@
-"""Checkpoints: folders `step-00001234` that hold every variable by its path, complete or not there at all.
+"""Checkpoints: folders `step-00001234` that hold every value of a run by its path, complete or not there at all.
 
 A checkpoint is written aside, synced to the disk, described by a manifest with the SHA-256 of each file, and
-renamed into place. Restoring is strict: by path, shape and dtype, or an error that shows the difference.
+renamed into place. `tf.train.load_checkpoint(folder / "variables")` reads it without this code.
+
+Format 2 keeps values under their paths. Format 1, which is still read, kept them under TensorFlow's escaped names.
 """
 
 import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from engine.names import variable_paths
-
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+PREFIX = "variables"
 _MANIFEST = "manifest.json"
-_PREFIX = "variables"
-_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_ASIDE = ".writing-"
 
 
 class CheckpointError(ValueError):
     """A checkpoint that is damaged or that does not fit what it is restored into."""
 
 
-def save(folder: Path, variables: Mapping[str, tf.Variable], **facts) -> Path:
-    """Writes `variables` (by path) as the checkpoint `folder`, atomically; `facts` go into its manifest."""
-    aside = folder.parent / f".writing-{folder.name}-{os.getpid()}"
+def snapshot(variables: Mapping[str, tf.Variable]) -> dict[str, Any]:
+    """The present values by path, as copies in the host's memory that no later update reaches."""
+    # A string's zero bytes would be lost in an array.
+    return {
+        path: tf.constant(variable.numpy(), tf.string) if variable.dtype == tf.string else np.array(variable.numpy())
+        for path, variable in variables.items()
+    }
+
+
+def save(folder: Path, values: Mapping[str, Any], **facts) -> Path:
+    """Writes `values` (arrays or tensors by path) as the checkpoint `folder`, atomically; `facts` go into its manifest.
+
+    OSError in one line if that is not possible; then nothing of it is left, and what stood there before stands.
+    """
+    aside = folder.parent / f"{_ASIDE}{folder.name}-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
-        write(aside, variables)
-        files = {path.name: _sha256(path) for path in sorted(aside.iterdir())}
+        _write(aside, values)
+        files = {path.name: sha256(path) for path in sorted(aside.iterdir())}
         (aside / _MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files, **facts}, indent=1) + "\n")
         for path in (*aside.iterdir(), aside):
-            _sync(path)
+            sync(path)
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise OSError(f"checkpoint {folder} could not be written: {str(error).splitlines()[0]}") from error
+        raise OSError(f"checkpoint {folder} could not be written: {_reason(error)}") from error
     return folder
 
 
-def write(folder: Path, variables: Mapping[str, tf.Variable]) -> None:
-    """Writes the variables into a folder that is there, without a manifest: no checkpoint yet."""
-    tf.train.Checkpoint(variables=dict(variables)).write(str(folder / _PREFIX))
+def _write(folder: Path, values: Mapping[str, Any]) -> None:
+    with tf.device("CPU:0"):
+        tensors = [tf.convert_to_tensor(value) for value in values.values()]
+        tf.raw_ops.SaveV2(
+            prefix=str(folder / PREFIX), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=tensors
+        )
 
 
-def _sha256(path: Path) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -61,7 +85,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Returns when the file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -71,94 +96,135 @@ def _sync(path: Path) -> None:
 
 def manifest(folder: Path) -> dict:
     """The manifest of a checkpoint whose files are all there and unharmed; CheckpointError otherwise."""
-    try:
-        facts = json.loads((folder / _MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {folder} has no readable {_MANIFEST}: {error}") from None
-    if facts.get("format") != FORMAT:
-        raise CheckpointError(f"checkpoint {folder} has format {facts.get('format')}, this version reads {FORMAT}")
+    facts = facts_of(folder)
     for name, digest in facts["files"].items():
         with contextlib.suppress(OSError):
-            if _sha256(folder / name) == digest:
+            if sha256(folder / name) == digest:
                 continue
         raise CheckpointError(f"checkpoint {folder} is damaged: {name} is missing or is not what was written")
     return facts
 
 
-def latest(directory: Path) -> Path | None:
+def facts_of(folder: Path) -> dict:
+    """The manifest of a checkpoint, without a look at its other files; CheckpointError if there is none to be read."""
+    try:
+        facts = json.loads((folder / _MANIFEST).read_text())
+        files = facts["files"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"checkpoint {folder} has no readable {_MANIFEST}: {error}") from None
+    # A number that is no number of a format is damage as well as a version of the future.
+    if facts.get("format") not in READABLE or not isinstance(files, dict) or not files:
+        known = " and ".join(map(str, READABLE))
+        raise CheckpointError(f"checkpoint {folder} has format {facts.get('format')}, this version reads {known}")
+    return facts
+
+
+def folders(directory: Path) -> list[Path]:
+    """The checkpoints of steps below `directory`, oldest first, harmed ones among them."""
+    return sorted(path for path in directory.glob("step-*") if path.name[len("step-") :].isdigit())
+
+
+def latest(directory: Path, *, set_aside: bool = False) -> Path | None:
     """The newest checkpoint below `directory` that is complete and unharmed, or None where there are none at all.
 
-    Damaged ones that are newer are named on stderr and set aside as `damaged-…`. CheckpointError if all are damaged.
+    Damaged ones that are newer are named on stderr and, with `set_aside`, renamed to `damaged-…`. CheckpointError if
+    all are damaged.
     """
+    return _first_whole(directory, folders(directory)[::-1], set_aside)
+
+
+def best(directory: Path) -> Path | None:
+    """The whole checkpoint below `directory` with the best monitored value, the earliest of equals, or None.
+
+    Damaged ones that are better are named on stderr. CheckpointError if all that know a value are damaged.
+    """
+    return _first_whole(directory, ranked(directory), set_aside=False)
+
+
+def ranked(directory: Path) -> list[Path]:
+    """The checkpoints that know a monitored value, the best first, the earliest of equals; of the newest's monitor."""
+    found = []
+    for folder in folders(directory):
+        with contextlib.suppress(CheckpointError):
+            monitored = facts_of(folder).get("monitored")
+            if monitored and monitored["value"] is not None:
+                found.append((monitored, folder))
+    same = [(m, folder) for m, folder in found if all(m[key] == found[-1][0][key] for key in ("name", "mode"))]
+    return [folder for _, folder in sorted(same, key=_worth)]
+
+
+def _worth(pair: tuple[dict, Path]) -> float:
+    monitored, _ = pair
+    return -monitored["value"] if monitored["mode"] == "max" else monitored["value"]
+
+
+def _first_whole(directory: Path, candidates: list[Path], set_aside: bool) -> Path | None:
     damaged = []
-    for folder in sorted(directory.glob("step-*"), reverse=True):
+    for folder in candidates:
         try:
             manifest(folder)
         except CheckpointError as error:
             damaged.append((folder, error))
             continue
         for harmed, error in damaged:
-            print(f"{error}; set aside, going back to {folder.name}", file=sys.stderr)
-            harmed.rename(harmed.with_name(f"damaged-{harmed.name}"))
+            print(f"{error}; {'set aside, ' * set_aside}going back to {folder.name}", file=sys.stderr)
+            if set_aside:
+                harmed.rename(_free(harmed.with_name(f"damaged-{harmed.name}")))
         return folder
     if damaged:
         raise CheckpointError(f"no checkpoint in {directory} is whole: {'; '.join(str(error) for _, error in damaged)}")
     return None
 
 
-def keep_last(directory: Path, count: int) -> None:
-    """Removes all but the newest `count` checkpoints, and what interrupted writes left behind."""
-    for folder in [*sorted(directory.glob("step-*"))[:-count], *directory.glob(".writing-*")]:
-        shutil.rmtree(folder, ignore_errors=True)
+def _free(path: Path) -> Path:
+    """The path, or the first with a number behind it that is not taken."""
+    number, free = 1, path
+    while free.exists():
+        number, free = number + 1, path.with_name(f"{path.name}-{number}")
+    return free
 
 
-def saved_variables(folder: Path) -> dict[str, tuple[list[int], tf.DType]]:
-    """Shape and dtype of every variable in a checkpoint, by path."""
-    reader = tf.train.load_checkpoint(str(folder / _PREFIX))
-    dtypes = reader.get_variable_to_dtype_map()
-    found = {}
-    for key, shape in reader.get_variable_to_shape_map().items():
-        if key.startswith("variables/") and key.endswith(_SUFFIX):
-            # TensorFlow's escapes in object names: ".." is a point, ".S" a slash.
-            path = re.sub(r"\.(.)", lambda m: "/" if m[1] == "S" else m[1], key[len("variables/") : -len(_SUFFIX)])
-            found[path] = (shape, dtypes[key])
-    return found
+def resolve(path: str | Path) -> Path:
+    """The checkpoint that `path` means, complete and unharmed.
 
-
-def restore(folder: Path, variables: Mapping[str, tf.Variable], *, ignore: Iterable[str] = ()) -> None:
-    """Sets `variables` (by path) from a checkpoint.
-
-    Every path must be there with its shape and dtype, and the checkpoint must hold nothing else, but for paths that
-    begin with one of `ignore`. Otherwise CheckpointError lists what is missing, unexpected or different.
+    A checkpoint or a saved model means itself; `<run>/checkpoints/latest` and `…/best` those of a run, as does
+    `<run>/latest`; a run's folder means its latest. CheckpointError if there is none.
     """
-    manifest(folder)
-    saved = saved_variables(folder)
-    lines = [f"  missing     {path}" for path in variables if path not in saved]
-    lines += [
-        f"  unexpected  {path}"
-        for path in sorted(saved)
-        if path not in variables and not path.startswith(tuple(ignore))
-    ]
-    for path, variable in variables.items():
-        if path in saved:
-            shape, dtype = saved[path]
-            if (list(variable.shape), variable.dtype) != (list(shape), dtype):
-                lines.append(
-                    f"  different   {path}: {dtype.name}{list(shape)} in the checkpoint, "
-                    f"{variable.dtype.name}{list(variable.shape)} in the run"
-                )
-    if lines:
-        raise CheckpointError(f"checkpoint {folder} does not fit:\n" + "\n".join(lines))
-    status = tf.train.Checkpoint(variables=dict(variables)).read(str(folder / _PREFIX))
-    status.assert_existing_objects_matched().expect_partial()
+    path = Path(path)
+    if not path.exists() and path.name in ("latest", "best"):
+        directory = path.parent / "checkpoints" if (path.parent / "checkpoints").is_dir() else path.parent
+        found = (latest if path.name == "latest" else best)(directory)
+        if found is None:
+            lacks = "no checkpoint" if path.name == "latest" else "no checkpoint with a monitored value"
+            raise CheckpointError(f"{directory} has {lacks}")
+        return found
+    if (path / "checkpoints").is_dir():
+        return resolve(path / "latest")
+    manifest(path)
+    return path
 
 
-def save_model(folder: Path, model: tf.Module) -> Path:
-    """Writes a model's variables, by path."""
-    return save(folder, {f"model.{path}": variable for path, variable in variable_paths(model).items()})
+def retain(directory: Path, last: int, best: int = 0, every: int | None = None) -> None:
+    """Removes checkpoints but the newest `last`, the best `best`, and those due whose number is a multiple of `every`.
+
+    What interrupted writes left behind goes, too: whoever calls this is the only one who writes here.
+    """
+    found = folders(directory)
+    kept = {*found[-last:], *ranked(directory)[:best]} if best else set(found[-last:])
+    for folder in found:
+        if folder not in kept and not (every and _stays(folder, every)):
+            shutil.rmtree(folder, ignore_errors=True)
+    sweep(directory)
 
 
-def restore_model(model: tf.Module, folder: str | Path) -> None:
-    """Sets a model's variables from a run's checkpoint or from a saved model; the rest of a run is passed over."""
-    others = tuple(path for path in saved_variables(Path(folder)) if not path.startswith("model."))
-    restore(Path(folder), {f"model.{path}": v for path, v in variable_paths(model).items()}, ignore=others)
+def _stays(folder: Path, every: int) -> bool:
+    with contextlib.suppress(CheckpointError):
+        facts = facts_of(folder)
+        return facts.get("due", False) and facts["number"] % every == 0
+    return False
+
+
+def sweep(directory: Path) -> None:
+    """Removes what interrupted writes left behind."""
+    for leftover in directory.glob(f"{_ASIDE}*"):
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from engine.files.lock import Lock
+
 FINAL = ("epochs", "max_steps", "early_stopping")
 
 
@@ -13,6 +15,7 @@ class RunDirectory:
     """Where a run writes: `flags.cfg`, `history.jsonl`, `checkpoints/`, `tensorboard/`, `result.json`.
 
     The folder is made by the first thing that is written. OSError names it if that will not be possible.
+    `with RunDirectory(…) as directory:` lets go of what `lock` took.
     """
 
     def __init__(self, path: str | Path):
@@ -27,6 +30,17 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.history = self.path / "history.jsonl"
         self.tensorboard = self.path / "tensorboard"
+        self._lock = Lock(self.path)
+
+    def lock(self) -> None:
+        """Takes the folder for this process, until the `with` ends. OSError names the process that has it."""
+        self._lock.acquire()
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._lock.release()
 
     def flags(self) -> dict[str, str]:
         """The lines of `flags.cfg` by the name of the flag; empty as long as there is nothing to resume."""

@@ -1,7 +1,8 @@
 """Saves the run's state, and takes it up again."""
 
+import math
 import sys
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import absl.logging
 import tensorflow as tf
 
 from engine.files import checkpoints
+from engine.files.lock import Lock
+from engine.files.restoring import Reader, restore
+from engine.files.writer import Writer
 from engine.hooks.hook import Hook
+from engine.hooks.monitor import Watched
 from engine.names import variable_paths
 
 
@@ -17,8 +22,16 @@ class Checkpoint(Hook):
     """Saves the whole state at each epoch's end, every `every` steps and at the end; resumes from the newest.
 
     directory: where the folders `step-…` go; a fit that finds checkpoints there goes on from the newest whole one.
-    keep: how many of the newest stay.
+        One fit at a time writes there: a second one, in any process, is refused (OSError).
+    every: also at these multiples of steps; every_s: also where a loop ends and that many seconds have passed.
+    keep: how many of the newest stay; keep_best: how many of the best by `monitor`, such as "validation.loss", stay
+        beside them (then each look at the monitored value is saved, too); mode: see `Monitor`;
+        keep_every: each n-th stays for ever, counted over those that were due by `every` or an epoch's end.
     drop: names of hooks whose state in the checkpoint is forgotten.
+
+    Training waits while the values are copied; they are written, hashed, synced and renamed in a thread of its own, one
+    checkpoint at a time. A write that fails is reported, the older checkpoints stand, and training goes on to the
+    next; the last one of a fit must succeed (OSError).
 
     Model, optimizer and position must fit exactly, as must what the run is made of: seed, batch size, length and
     precision (CheckpointError names what differs). A hook that the checkpoint does not know starts fresh, with a
@@ -27,36 +40,72 @@ class Checkpoint(Hook):
 
     saves = True
 
-    def __init__(self, directory: str | Path, *, every: int | None = None, keep: int = 3, drop=(), name="checkpoint"):
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        every: int | None = None,
+        every_s: float | None = None,
+        keep: int = 3,
+        keep_best: int = 0,
+        monitor: str = "validation.loss",
+        mode: str = "auto",
+        keep_every: int | None = None,
+        drop=(),
+        name="checkpoint",
+    ):
         super().__init__(name)
-        if keep < 1 or (every is not None and every < 1):
-            raise ValueError(f"every and keep must be at least 1, got {every} and {keep}")
-        self.directory, self.every, self.keep = Path(directory), every, keep
+        if keep < 1 or keep_best < 0 or any(n is not None and n < 1 for n in (every, keep_every)):
+            found = f"{every}, {keep}, {keep_every} and {keep_best}"
+            raise ValueError(f"every, keep and keep_every must be at least 1 and keep_best at least 0, got {found}")
+        if every_s is not None and not 0 < every_s < math.inf:
+            raise ValueError(f"every_s must be a finite number of seconds above 0, got {every_s}")
+        self.directory, self.every, self.every_s = Path(directory), every, every_s
+        self.keep, self.keep_best, self.keep_every = keep, keep_best, keep_every
         self.drop = (drop,) if isinstance(drop, str) else tuple(drop)
-        self._saved = None
+        self._watched = Watched(monitor, mode) if keep_best else None
+        self._monitored: tuple[int, float] | None = None
+        self._saved: int | None = None
+        self._saved_at = time.monotonic()
+        self._number = 0
+        self._lock: Lock | None = None
+        self._writer: Writer | None = None
+
+    def bind(self, run: Any) -> None:
+        """Refuses a monitor that never comes."""
+        if self._watched:
+            self._watched.bind(run, self.name)
 
     def restore(self, run: Any) -> None:
         """Sets the state from the newest whole checkpoint, if there is one; all workers from the chief's, or none."""
         replicas, newest, failed = run.trainer.replicas, 0, None
+        self._saved, self._number, self._monitored, self._saved_at = None, 0, None, time.monotonic()
         try:
-            folder = checkpoints.latest(self.directory) if replicas.chief else None
-            newest = int(folder.name.rpartition("-")[2]) + 1 if folder else 0
-        except checkpoints.CheckpointError as error:
+            if replicas.chief:
+                self._lock = Lock(self.directory)
+                self._lock.acquire()
+                checkpoints.sweep(self.directory)
+                folder = checkpoints.latest(self.directory, set_aside=True)
+                newest = _step(folder) + 1 if folder else 0
+        except (checkpoints.CheckpointError, OSError) as error:
             failed = error
         newest = int(replicas.worker_sum(newest))
         try:
             if newest and not failed:
-                self._restore(run, self._folder(newest - 1))
+                self.restore_from(run, self._folder(newest - 1))
         except checkpoints.CheckpointError as error:
             failed = error
         if replicas.any(failed is not None):
             raise failed or checkpoints.CheckpointError("another worker could not restore the run, see there")
+        self._writer = Writer("tapeline-checkpoint") if replicas.chief else None
 
     def _folder(self, step: int) -> Path:
         return self.directory / f"step-{step:08d}"
 
-    def _restore(self, run: Any, folder: Path) -> None:
-        saved = checkpoints.manifest(folder)["run"]
+    def restore_from(self, run: Any, folder: Path) -> None:
+        """Sets the whole state from one checkpoint."""
+        facts = checkpoints.manifest(folder)
+        saved = facts["run"]
         differing = [
             f"{name} was {saved.get(name)!r}, is {value!r}"
             for name, value in _identity(run).items()
@@ -64,7 +113,7 @@ class Checkpoint(Hook):
         ]
         if differing:
             raise checkpoints.CheckpointError(f"checkpoint {folder} is of another run: {'; '.join(differing)}")
-        known = {path.split(".")[1] for path in checkpoints.saved_variables(folder) if path.startswith("hooks.")}
+        known = {path.split(".")[1] for path in Reader(folder).shapes if path.startswith("hooks.")}
         known -= set(self.drop)
         unknown = known - {hook.name for hook in run.hooks}
         if unknown:
@@ -76,39 +125,91 @@ class Checkpoint(Hook):
         fresh = {p.split(".")[1] for p in variables if p.startswith("hooks.")} - known
         for name in sorted(fresh):
             print(f"hook {name} is not in checkpoint {folder}: it starts fresh", file=sys.stderr)
-        checkpoints.restore(
+        restore(
             folder,
             {p: v for p, v in variables.items() if not (p.startswith("hooks.") and p.split(".")[1] in fresh)},
             ignore=[f"hooks.{name}." for name in self.drop],
         )
         run.restored()
-        self._saved = run.step
+        self._saved, self._number = run.step, facts.get("number", 0)
+
+    def on_evaluate_end(self, run: Any, record: dict) -> None:
+        """Remembers the value, if it is the monitored one."""
+        self._look(run, record)
+
+    def on_epoch_end(self, run: Any, record: dict) -> None:
+        """Remembers the value, if it is the monitored one."""
+        self._look(run, record)
+
+    def _look(self, run: Any, record: dict) -> None:
+        if self._watched and record["split"] == self._watched.split:
+            self._monitored = (run.step, record[self._watched.value])
 
     def on_boundary(self, run: Any) -> None:
-        """Saves where an epoch or the run ends, and at the multiples of `every`."""
-        if run.epoch_ended or run.stopped_by or (self.every and run.step % self.every == 0):
-            self._save(run)
+        """Saves where an epoch or the run ends, at the multiples of `every`, and where else that was asked for."""
+        due = run.epoch_ended or bool(self.every and run.step % self.every == 0)
+        looked = self._monitored is not None and self._monitored[0] == run.step
+        late = self.every_s is not None and time.monotonic() - self._saved_at >= self.every_s
+        if due or looked or late or run.stopped_by:
+            self._save(run, due=due)
 
     def on_fit_end(self, run: Any) -> None:
         """Saves what an interruption would lose; a state that is not finite is not worth keeping."""
         if run.stopped_by != "non_finite" and self._saved != run.step:
-            self._save(run)
+            self._save(run, due=False)
+        if self._writer and not self._written():
+            # What is to go on from here must be there: once more, now that nothing else is to be done.
+            self._save(run, due=False)
+            self._writer.join()
 
-    def _save(self, run: Any) -> None:
+    def _save(self, run: Any, *, due: bool) -> None:
         for path, variable in variable_paths(run.trainer.model).items():
             if variable.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(variable)):
                 absl.logging.error("variable %s is not finite after step %d: training stops, unsaved", path, run.step)
                 run.stop("non_finite")
                 return
-        variables = run.state.variables_by_path()
-        if run.chief:
-            checkpoints.save(self._folder(run.step), variables, step=run.step, run=_identity(run))
-            checkpoints.keep_last(self.directory, self.keep)
-        else:
-            # TensorFlow wants every worker to write, since some kinds of variables are gathered for that.
-            with tempfile.TemporaryDirectory() as folder:
-                checkpoints.write(Path(folder), variables)
-        self._saved = run.step
+        self._number += due
+        self._saved, self._saved_at = run.step, time.monotonic()
+        if not self._writer:
+            return
+        self._written()
+        for hook in run.active_hooks:
+            hook.sync()
+        values = checkpoints.snapshot(run.state.variables_by_path())
+        facts = {"step": run.step, "number": self._number, "due": due, "run": _identity(run)}
+        if self._monitored is not None and self._monitored[0] == run.step:
+            value = self._monitored[1] if math.isfinite(self._monitored[1]) else None
+            facts["monitored"] = {
+                "name": f"{self._watched.split}.{self._watched.value}", "mode": self._watched.mode, "value": value,
+            }  # fmt: skip
+        folder = self._folder(run.step)
+
+        def write():
+            checkpoints.save(folder, values, **facts)
+            checkpoints.retain(self.directory, self.keep, self.keep_best, self.keep_every)
+
+        self._writer.submit(write)
+
+    def _written(self) -> bool:
+        """Waits for the write under way; False, and a report, if it failed."""
+        try:
+            self._writer.join()
+        except OSError as error:
+            absl.logging.error("%s; training goes on, the older checkpoints stand", error)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Waits for the write under way, and lets others in."""
+        if self._writer:
+            self._writer.close()
+        if self._lock:
+            self._lock.release()
+        self._writer = self._lock = None
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
 
 
 def _identity(run: Any) -> dict:

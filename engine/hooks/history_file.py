@@ -51,13 +51,16 @@ class HistoryFile(Hook):
         self._write(record)
 
     def on_boundary(self, run: Any) -> None:
-        """The lines must be on the disk before the checkpoint that counts on them."""
+        """The lines can be read, and survive this process."""
         self._file.flush()
-        if run.epoch_ended:
-            os.fsync(self._file.fileno())
+
+    def sync(self) -> None:
+        """The lines survive the machine."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def on_fit_end(self, run: Any) -> None:
-        """As at a boundary: a checkpoint may follow."""
+        """As at a boundary."""
         self._file.flush()
 
     def close(self) -> None:

@@ -54,6 +54,9 @@ class Hook(tf.Module):
     def on_boundary(self, run: Any) -> None:
         """All hooks have seen this boundary: the time to save."""
 
+    def sync(self) -> None:
+        """What this hook has written must be on the disk now: a checkpoint that counts on it follows."""
+
     def on_fit_end(self, run: Any) -> None:
         """The fit is over, for the reason in `run.stopped_by`."""
 

@@ -16,6 +16,42 @@ def check_amounts(**amounts: float) -> None:
         raise ValueError(f"{' and '.join(amounts)} must be at least 0 and finite, got {found}")
 
 
+class Watched:
+    """A value by its name, "validation.loss" or "train.accuracy", and which way it is better: `mode`, min or max."""
+
+    def __init__(self, monitor: str, mode: str):
+        self.split, _, self.value = monitor.partition(".")
+        if self.split not in ("train", "validation") or not self.value:
+            raise ValueError(f'monitor must be "train.…" or "validation.…", such as "validation.loss"; got {monitor!r}')
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode must be auto, min or max, got {mode!r}")
+        self.mode = self._asked = mode
+
+    def bind(self, run: Any, hook: str) -> None:
+        """Settles the mode; refuses a value that never comes, or of which nobody says what is better."""
+        if self.split == "validation" and run.validation is None:
+            raise ValueError(f"hook {hook} monitors validation.{self.value}, but fit has no validation pipeline")
+        known = ("loss", "data_loss", *run.trainer.metrics)
+        if self.value not in known:
+            raise ValueError(f"hook {hook} monitors {self.value!r}; there are {', '.join(known)}")
+        self.mode = self._better(run.trainer.metrics.get(self.value), hook) if self._asked == "auto" else self._asked
+
+    def _better(self, metric: Any, hook: str) -> str:
+        if getattr(metric, "mode", None) in ("min", "max"):
+            return metric.mode
+        if "accuracy" in self.value:
+            return "max"
+        if self.value.endswith("loss"):
+            return "min"
+        raise ValueError(
+            f"hook {hook} monitors {self.value!r}, of which neither less nor more is better: "
+            'mode must be "min" or "max"'
+        )
+
+    def __str__(self) -> str:
+        return f"{self.split}.{self.value}, {self.mode}"
+
+
 class Monitor(Hook):
     """Watches a value; a subclass says in `looked` what follows from a look at it.
 
@@ -31,50 +67,24 @@ class Monitor(Hook):
 
     def __init__(self, monitor: str, *, mode: str, patience: int, min_delta: float, name: str):
         super().__init__(name)
-        self.split, _, self.value = monitor.partition(".")
-        if self.split not in ("train", "validation") or not self.value:
-            raise ValueError(f'monitor must be "train.…" or "validation.…", such as "validation.loss"; got {monitor!r}')
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode must be auto, min or max, got {mode!r}")
+        self._watched = Watched(monitor, mode)
         check_amounts(patience=patience, min_delta=min_delta)
-        self.mode, self.patience, self.min_delta = mode, patience, min_delta
-        self.sign = self._watching = None
+        self.patience, self.min_delta = patience, min_delta
         self.watched = self.best = self.waited = None
 
     def bind(self, run: Any) -> None:
         """Makes the variables; refuses a monitor that never comes, or of which nobody says what is better."""
-        if self.split == "validation" and run.validation is None:
-            raise ValueError(f"hook {self.name} monitors validation.{self.value}, but fit has no validation pipeline")
-        known = ("loss", "data_loss", *run.trainer.metrics)
-        if self.value not in known:
-            raise ValueError(f"hook {self.name} monitors {self.value!r}; there are {', '.join(known)}")
-        mode = self._mode(run.trainer.metrics.get(self.value))
-        self.sign = 1.0 if mode == "max" else -1.0
-        self._watching = f"{self.split}.{self.value}, {mode}"
-        self.watched = tf.Variable(self._watching, trainable=False)
+        self._watched.bind(run, self.name)
+        self.watched = tf.Variable(str(self._watched), trainable=False)
         self.best = tf.Variable(-float("inf"), dtype=tf.float64, trainable=False)
         self.waited = tf.Variable(0, dtype=tf.int64, trainable=False)
-
-    def _mode(self, metric: Any) -> str:
-        if self.mode != "auto":
-            return self.mode
-        if getattr(metric, "mode", None) in ("min", "max"):
-            return metric.mode
-        if "accuracy" in self.value:
-            return "max"
-        if self.value.endswith("loss"):
-            return "min"
-        raise ValueError(
-            f"hook {self.name} monitors {self.value!r}, of which neither less nor more is better: "
-            'mode must be "min" or "max"'
-        )
 
     def on_fit_begin(self, run: Any) -> None:
         """Forgets what was remembered of another value."""
         watched = self.watched.numpy().decode()
-        if watched != self._watching:
-            print(f"hook {self.name} watched {watched}, now {self._watching}: it begins anew", file=sys.stderr)
-            self.watched.assign(self._watching)
+        if watched != str(self._watched):
+            print(f"hook {self.name} watched {watched}, now {self._watched}: it begins anew", file=sys.stderr)
+            self.watched.assign(str(self._watched))
             self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -91,9 +101,9 @@ class Monitor(Hook):
         self._look(run, record)
 
     def _look(self, run: Any, record: dict) -> None:
-        if record["split"] != self.split:
+        if record["split"] != self._watched.split:
             return
-        value = self.sign * record[self.value]
+        value = record[self._watched.value] * (1 if self._watched.mode == "max" else -1)
         improved = value > float(self.best) + self.min_delta
         if improved:
             self.best.assign(value)

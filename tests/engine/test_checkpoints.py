@@ -11,7 +11,7 @@ from parts import classified, mlp, trainer
 import data
 import engine
 import optim
-from engine.files import checkpoints
+from engine.files import checkpoints, restoring
 
 
 def pipeline(**options):
@@ -129,7 +129,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, epochs):
 
 def test_every_variable_of_the_run_is_in_the_checkpoint_by_its_path(three_epochs):
     folder, made = three_epochs
-    saved = checkpoints.saved_variables(folder / "checkpoints" / "step-00000024")
+    saved = restoring.saved_variables(folder / "checkpoints" / "step-00000024")
     expected = {path: (list(v.shape), v.dtype) for path, v in made.state.variables_by_path().items()}
     assert saved == expected
     assert {"step", "epoch", "index", "seed", "hooks.early_stopping.best", "optimizer.slots.m.layers.0.kernel"} <= set(
@@ -150,7 +150,7 @@ def test_restoring_what_does_not_fit_shows_the_difference(tmp_path):
     assert lines == [
         "  missing     model.extra",
         "  unexpected  model.layers.2.bias",
-        "  different   model.layers.2.kernel: float32[8, 3] in the checkpoint, float32[8, 4] in the run",
+        "  different   model.layers.2.kernel: float32[8, 3] in the checkpoint, float32[8, 4] here",
     ]
 
 
@@ -165,9 +165,9 @@ def test_a_model_is_restored_from_a_run_or_from_its_own_file(trained):
 
 def test_paths_with_points_and_slashes_survive(tmp_path):
     variables = {"a.b/c..d": tf.Variable([1.0]), "S.": tf.Variable([2.0])}
-    checkpoints.save(tmp_path / "odd", variables)
+    checkpoints.save(tmp_path / "odd", checkpoints.snapshot(variables))
     fresh = {path: tf.Variable([0.0]) for path in variables}
-    checkpoints.restore(tmp_path / "odd", fresh)
+    restoring.restore(tmp_path / "odd", fresh)
     assert [float(v[0]) for v in fresh.values()] == [1.0, 2.0]
 
 
@@ -217,7 +217,11 @@ def test_only_the_newest_stay_and_interrupted_writes_are_swept(tmp_path):
     leftover = tmp_path / "checkpoints" / ".writing-step-00000001-1"
     leftover.mkdir(parents=True)
     run(tmp_path, epochs=4, checkpoint={"keep": 2, "every": 5})
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000030", "step-00000032"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        ".lock",
+        "step-00000030",
+        "step-00000032",
+    ]
 
 
 def test_history_lines_are_json_without_timings(undisturbed):

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from engine.context import StepContext
-from engine.files.checkpoints import CheckpointError, restore_model, save_model
+from engine.files.checkpoints import CheckpointError
+from engine.files.restoring import restore_model, save_model
 from engine.names import variable_paths, weights_sha256
 from engine.testing.directions import generator
 from engine.testing.laws.agreement import LawError, agree
