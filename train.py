@@ -136,6 +136,10 @@ flags.DEFINE_integer("accumulate_steps", 1, "Parts in which a replica computes i
 flags.DEFINE_enum("precision", "float32", list(engine.precision.PRECISIONS), "Dtype of computation.")
 flags.DEFINE_enum("loss_scaling", "auto", ["auto", "dynamic", "none"], "auto: dynamic for float16, else none.")
 flags.DEFINE_boolean("jit_compile", False, "Compile forward and backward with XLA.")
+flags.DEFINE_enum("on_non_finite", "raise", engine.non_finite.POLICIES, "What becomes of a step that is not finite.")
+flags.DEFINE_integer("max_non_finite", 10, "Steps in all that may be skipped or rolled back.", lower_bound=1)
+flags.DEFINE_boolean("check_numerics", False, "Stop at the first op of the training loop that makes a NaN or infinity.")
+flags.DEFINE_float("explosion_factor", 10.0, "Warn of a loss above this times its running median; 0: never.", 0)
 flags.DEFINE_integer("max_traces", None, "Traces of the training loop beyond which it is an error.", lower_bound=1)
 
 # How long, and what comes between.
@@ -161,6 +165,7 @@ flags.DEFINE_integer("keep_best", 0, "Best checkpoints by the monitored value th
 flags.DEFINE_integer("keep_every", None, "Each n-th checkpoint stays for ever.", lower_bound=1)
 flags.DEFINE_boolean("log_every_step", False, "A line of history.jsonl for each step instead of each loop.")
 flags.DEFINE_boolean("tensorboard", True, "Write scalars for TensorBoard.")
+flags.DEFINE_string("replay", None, "Repeat, op by op, the step saved in <run>/failures/step-<number>; nothing else.")
 flags.DEFINE_list("drop_hooks", [], "Hooks whose state in the checkpoint may be forgotten.")
 
 # What may differ when a run is resumed. Everything else is what the run is.
@@ -169,6 +174,7 @@ MAY_CHANGE = frozenset(
     + ["strategy", "num_replicas", "worker_timeout_s", "accumulate_steps", "jit_compile", "max_traces"]
     + ["early_stopping", "monitor", "patience", "min_delta", "restore_best"]
     + ["checkpoint_every", "checkpoint_every_s", "keep", "keep_best", "keep_every"]
+    + ["check_numerics", "explosion_factor", "max_non_finite"]
     + ["log_every_step", "tensorboard", "drop_hooks"]
 )
 # What workers of one run may have each for itself.
@@ -303,6 +309,32 @@ def make_average(optimizer: tf.Module) -> optim.Average | None:
     }[FLAGS.average]()
 
 
+def make_trainer(pipeline: data.Pipeline, strategy: tf.distribute.Strategy | None) -> tuple[engine.Trainer, Callable]:
+    """Model, objective, rule and how they run; and the schedule of the rule."""
+    with engine.Replicas(strategy).scope():
+        model, schedule = make_model(pipeline.info), make_schedule(FLAGS.decay_steps)
+        optimizer = make_optimizer(schedule)
+    trainer = engine.Trainer(
+        model,
+        engine.Supervised("sparse_categorical_crossentropy"),
+        optimizer,
+        {"accuracy": engine.metrics.SparseCategoricalAccuracy()},
+        seed=FLAGS.seed,
+        strategy=strategy,
+        precision=FLAGS.precision,
+        jit_compile=FLAGS.jit_compile,
+        accumulate_steps=FLAGS.accumulate_steps,
+        steps_per_loop=FLAGS.steps_per_loop,
+        average=make_average(optimizer),
+        loss_scaling=FLAGS.loss_scaling,
+        on_non_finite=FLAGS.on_non_finite,
+        max_non_finite=FLAGS.max_non_finite,
+        check_numerics=FLAGS.check_numerics,
+        max_traces=FLAGS.max_traces,
+    )
+    return trainer, schedule
+
+
 class Accepted(engine.hooks.Hook):
     """When the run is known to be possible, it takes the directory: its flags are written, an older result goes."""
 
@@ -327,6 +359,7 @@ def make_hooks(
         Accepted(directory, lines),
         engine.hooks.Progress(),
         engine.hooks.EpochLines(),
+        engine.hooks.Failures(directory.path / "failures"),
         engine.hooks.HistoryFile(directory.history, log_every_step=FLAGS.log_every_step),
         engine.hooks.Checkpoint(
             directory.checkpoints,
@@ -341,6 +374,8 @@ def make_hooks(
     ]
     if FLAGS.tensorboard:
         hooks.append(engine.hooks.TensorBoard(directory.tensorboard))
+    if FLAGS.explosion_factor:
+        hooks.append(engine.hooks.ExplodingLoss(FLAGS.explosion_factor))
     if FLAGS.reduce_on_plateau:
         hooks.append(
             engine.hooks.ReduceOnPlateau(
@@ -396,24 +431,7 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     schedule_ends = FLAGS.warmup_steps + FLAGS.stable_steps + FLAGS.decay_steps
     if FLAGS.schedule in ("cosine", "polynomial", "one_cycle") and schedule_ends < steps:
         print(f"note: the schedule ends at step {schedule_ends} of {steps}; the rate stays where it ends")
-    with replicas.scope():
-        model, schedule = make_model(pipeline.info), make_schedule(FLAGS.decay_steps)
-        optimizer = make_optimizer(schedule)
-    trainer = engine.Trainer(
-        model,
-        engine.Supervised("sparse_categorical_crossentropy"),
-        optimizer,
-        {"accuracy": engine.metrics.SparseCategoricalAccuracy()},
-        seed=FLAGS.seed,
-        strategy=strategy,
-        precision=FLAGS.precision,
-        jit_compile=FLAGS.jit_compile,
-        accumulate_steps=FLAGS.accumulate_steps,
-        steps_per_loop=FLAGS.steps_per_loop,
-        average=make_average(optimizer),
-        loss_scaling=FLAGS.loss_scaling,
-        max_traces=FLAGS.max_traces,
-    )
+    trainer, schedule = make_trainer(pipeline, strategy)
     hooks = make_hooks(directory, lines, schedule)
     parameters = engine.parameter_count(trainer.model)
     watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
@@ -422,14 +440,19 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     print(f"run directory {directory.path}; to watch: {watch}", flush=True)
 
     before_fit = time.perf_counter() - _STARTED
-    history = trainer.fit(
-        pipeline,
-        epochs=FLAGS.epochs,
-        max_steps=FLAGS.max_steps,
-        validation=validation,
-        evaluate_every=FLAGS.evaluate_every,
-        hooks=hooks,
-    )
+    try:
+        history = trainer.fit(
+            pipeline,
+            epochs=FLAGS.epochs,
+            max_steps=FLAGS.max_steps,
+            validation=validation,
+            evaluate_every=FLAGS.evaluate_every,
+            hooks=hooks,
+        )
+    except engine.NonFinite as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        history = error.history
+        history.stopped_by = "non_finite"
     finished = history.stopped_by in run_directory.FINAL
     if finished and replicas.chief:
         with trainer.averaged():
@@ -459,6 +482,18 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     return 0 if finished else 1
 
 
+def replay(folder: Path) -> int:
+    """The step that was saved in `<run>/failures/step-<number>`, once more, with the flags of its run."""
+    flagfile = folder.parent.parent / "flags.cfg"
+    if not flagfile.is_file():
+        raise ValueError(f"--replay={folder}: expected <run>/failures/step-<number>, but {flagfile} is not there")
+    FLAGS([sys.argv[0], f"--flagfile={flagfile}", "--nojit_compile"])
+    report, op = engine.replay(make_trainer(make_pipelines()[0], None)[0], folder)
+    print(report)
+    print(f"first op: {op or 'none: computed in one piece, all numbers are finite'}")
+    return 0
+
+
 def _summary(result: dict) -> str:
     splits = [
         f"{split} {' '.join(f'{name} {_shown(value)}' for name, value in result[split].items() if name != 'data_loss')}"
@@ -476,7 +511,7 @@ def _flag_lines() -> dict[str, str]:
     """Every flag of this program as a line of a flagfile, by name; flags that are not set have none."""
     own = FLAGS.get_flags_for_module(sys.modules[__name__])
     lines = {flag.name: flag.serialize() for flag in own if flag.value is not None}
-    return {name: line for name, line in lines.items() if line and name != "run_dir"}
+    return {name: line for name, line in lines.items() if line and name not in ("run_dir", "replay")}
 
 
 def _above_0(name: str) -> float:
@@ -507,6 +542,8 @@ def main(argv: list[str]) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: every setting is a --flag=value")
+        if FLAGS.replay:
+            sys.exit(replay(Path(FLAGS.replay)))
         with _held_stderr():
             strategy = engine.make_strategy(FLAGS.strategy, FLAGS.num_replicas, worker_timeout_s=FLAGS.worker_timeout_s)
             tf.config.list_logical_devices()

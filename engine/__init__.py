@@ -10,8 +10,10 @@ from engine.files.restoring import save_model as save_weights
 from engine.history import History
 from engine.loss_scale import LossScale
 from engine.names import freeze, parameter_count, trainable_variables, variable_paths, weights_sha256
+from engine.non_finite import NonFinite, NonFiniteReport
 from engine.objective import Supervised, Terms
 from engine.precision import cast
+from engine.replay import replay
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run
 from engine.state import TrainState
@@ -26,6 +28,8 @@ __all__ = [
     "Cut",
     "History",
     "LossScale",
+    "NonFinite",
+    "NonFiniteReport",
     "Replicas",
     "Restored",
     "Run",
@@ -45,6 +49,7 @@ __all__ = [
     "metrics",
     "parameter_count",
     "regularizers",
+    "replay",
     "restore",
     "save_weights",
     "slice_sums",

@@ -34,6 +34,13 @@ class History:
         numbers = np.arange(first, first + len(steps))
         self._parts.append({"step": numbers, **{name: np.array([step[name] for step in steps]) for name in steps[0]}})
 
+    def cut(self, step: int) -> None:
+        """Forgets what came after a step."""
+        self.records[:] = [record for record in self.records if record["step"] <= step]
+        if self.steps:
+            kept = self.steps["step"] <= step
+            self._parts[:] = [{name: values[kept] for name, values in self.steps.items()}] if kept.any() else []
+
     @property
     def steps(self) -> dict[str, np.ndarray]:
         """Arrays over the steps of this fit: `step`, `learning_rate`, `loss`, `data_loss` and the metrics."""

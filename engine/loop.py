@@ -4,7 +4,6 @@ They are traced without AutoGraph: a model that branches on tensors uses `tf.con
 `__call__`. That keeps tracing quick and errors one line long.
 """
 
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -17,7 +16,7 @@ from engine.objective import Terms, call_model
 from engine.precision import cast_floating
 from engine.replicas import Replicas
 from engine.state import TrainState
-from engine.step import step
+from engine.step import StepValues, step, sums_of_squares
 from engine.sums import at_least_float32, masked_weights, total_penalty
 
 _SUMS = ("steps", "examples", "loss", "weight", "penalty", "empty_steps", "skipped_steps")
@@ -56,6 +55,12 @@ class Columns:
             for name, at in self._at.items()
         ]
         return tf.concat(parts, axis=0)
+
+    def left_out(self, row: tf.Tensor) -> tf.Tensor:
+        """The row of a step that was left out: its loss is as good as any, unless it was what overflowed."""
+        bare = tf.concat([tf.zeros([self._sums], tf.float64), row[self._sums :]], 0)
+        bare += self.row({}, steps=1, skipped_steps=1)
+        return tf.where(tf.reduce_all(tf.math.is_finite(row[: self._sums])), row, bare)
 
     def add(self, sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """`sums` after the steps of `rows`: sums added up, last values replaced.
@@ -107,10 +112,12 @@ def training_loop(
     norms: bool,
     on_trace: Callable[[], None],
 ) -> Callable:
-    """A compiled function `(iterator, count) -> (rows [done, columns.width], stopped)`, training up to `count` steps.
+    """A compiled function `(iterator, count) -> (rows [done, columns.width], stopped, halted)`: up to `count` steps.
 
-    It ends early, between two steps, when `stop` becomes True on any worker. `norms` records, for the last step of a
-    call, the norms of gradients, parameters and updates.
+    It ends early, between two steps, when `stop` becomes True on any worker, and at a step whose loss or gradients are
+    not finite: `halted`. That step's row is then the last, but it moved nothing, and is not counted in `state.step`.
+    Where a loss scale may still fall, such a step is left out, counted, and training goes on.
+    `norms` records, for the last step of a call, the norms of gradients, parameters and updates.
     """
     variables = trainable_variables(state.model)
     if not variables:
@@ -138,9 +145,7 @@ def training_loop(
 
             def measure():
                 after = _flat(variables)
-                # A row's gradients count together, however often the row occurs.
-                dense = [None if g is None else tf.convert_to_tensor(g) for g in done.gradients]
-                return tf.stack([tf.linalg.global_norm(dense), tf.norm(after), tf.norm(after - before)])
+                return tf.stack([_norm(done), tf.norm(after), tf.norm(after - before)])
 
             found = tf.cond(is_last, measure, lambda: tf.zeros([3], variables[0].dtype))
             values |= dict(zip(_LAST[2:], tf.unstack(found), strict=True))
@@ -154,27 +159,24 @@ def training_loop(
             weight=done.weight,
             penalty=done.penalty,
             empty_steps=tf.logical_not(done.weight > 0),
-            skipped_steps=tf.logical_not(done.finite),
             **values,
         )
-        if scale is not None:
-            # The loss of a skipped step is as good as any, unless it was what overflowed.
-            left_out = columns.row({}, steps=1, skipped_steps=1, **values)
-            row = tf.where(tf.math.is_finite(done.loss), row, left_out)
-            # A scale that can fall no further is not to blame: then the loss is not finite, and training stops.
-            blamed = columns.row({}, steps=1, loss=math.nan, weight=1, **values)
-            row = tf.where(tf.logical_or(done.finite, tf.logical_not(exhausted)), row, blamed)
-        return row, done.finite
+        row += columns.row({}, skipped_steps=tf.logical_not(done.finite))
+        # Who halts is told everything.
+        keep = tf.logical_or(done.finite, exhausted)
+        return tf.where(keep, row, columns.left_out(row)), done.finite
 
     def one_step(slices, is_last):
         scaling = state.loss_scale
-        scale, exhausted = (scaling.scale.read_value(), scaling.exhausted) if scaling else (None, None)
+        scale, exhausted = (scaling.scale.read_value(), scaling.exhausted) if scaling else (None, tf.constant(True))
         arguments = (state.seed.read_value(), state.step.read_value(), is_last, scale, exhausted)
         row, finite = replicas.run(replica_step, slices, *arguments)[0]
+        # A scale that can fall no further is not to blame.
+        halted = tf.logical_and(tf.logical_not(finite), exhausted)
         if scaling:
             scaling.update(finite)
-        state.step.assign_add(1)
-        return row
+        state.step.assign_add(tf.cast(tf.logical_not(halted), tf.int64))
+        return row, halted
 
     @tf.function(autograph=False)
     def loop(iterator, count):
@@ -184,25 +186,33 @@ def training_loop(
         def fetch():
             return replicas.slices(next(iterator))
 
-        def body(done, _, rows, ahead):
+        def body(done, _stopped, _halted, rows, ahead):
             slices, is_last = ahead or fetch(), tf.equal(done + 1, count)
             if ahead:
                 # Independent of the step, hence at the same time.
                 ahead = tf.cond(is_last, lambda: slices, fetch)
-            row = one_step(slices, is_last)
+            row, halted = one_step(slices, is_last)
             with tf.control_dependencies([row]):
                 stopped = replicas.agreed(stop)
-            return done + 1, stopped, rows.write(done, row), ahead
+            return done + 1, stopped, halted, rows.write(done, row), ahead
 
-        done, stopped, rows, _ = tf.while_loop(
-            lambda done, stopped, *_: tf.logical_and(done < count, tf.logical_not(stopped)),
+        done, stopped, halted, rows, _ = tf.while_loop(
+            lambda done, stopped, halted, *_: (done < count) & ~stopped & ~halted,
             body,
-            (0, replicas.agreed(stop), rows, fetch() if replicas.copies_ahead else []),
+            (0, replicas.agreed(stop), tf.constant(False), rows, fetch() if replicas.copies_ahead else []),
             parallel_iterations=1,
         )
-        return rows.stack()[:done], stopped
+        return rows.stack()[:done], stopped, halted
 
     return loop
+
+
+def _norm(done: StepValues) -> tf.Tensor:
+    """The norm of all gradients together, from their sums of squares."""
+    # A row's gradients count together, however often the row occurs.
+    dense = [g if g is None else tf.convert_to_tensor(g) for g in done.gradients]
+    sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in done.gradients)
+    return tf.sqrt(tf.reduce_sum(sums_of_squares(dense) if sparse else done.squares))
 
 
 def _flat(tensors) -> tf.Tensor:

@@ -5,12 +5,14 @@ Checkpoints, errors, summaries, slots and `weights_sha256` all use it. `tf.Varia
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 
-def _walk(node, path: tuple[str, ...], frozen: bool, seen: set[int]) -> Iterator[tuple[str, tf.Variable, bool]]:
+def _walk(node, path: tuple[str, ...], frozen: bool, seen: set[int]) -> Iterator[tuple[str, Any, bool]]:
+    """Every variable and module below `node`, once, with its path and whether it is frozen."""
     if isinstance(node, tf.Variable):
         if id(node) not in seen:
             seen.add(id(node))
@@ -29,8 +31,19 @@ def _walk(node, path: tuple[str, ...], frozen: bool, seen: set[int]) -> Iterator
     if id(node) in seen:
         return
     seen.add(id(node))
+    if isinstance(node, tf.Module):
+        yield ".".join(path), node, frozen
     for name, child in children:
         yield from _walk(child, (*path, name), frozen, seen)
+
+
+def _variables(module: tf.Module) -> Iterator[tuple[str, tf.Variable, bool]]:
+    return (found for found in _walk(module, (), False, set()) if isinstance(found[1], tf.Variable))
+
+
+def module_paths(module: tf.Module) -> dict[str, tf.Module]:
+    """Every module below `module` by its attribute path, itself by "". A module that is shared goes by its first."""
+    return {path: found for path, found, _ in _walk(module, (), False, set()) if isinstance(found, tf.Module)}
 
 
 def variable_paths(module: tf.Module) -> dict[str, tf.Variable]:
@@ -44,7 +57,7 @@ def variable_paths(module: tf.Module) -> dict[str, tf.Variable]:
     >>> list(variable_paths(Line()))
     ['slope', 'offsets.0']
     """
-    return {path: variable for path, variable, _ in _walk(module, (), False, set())}
+    return {path: variable for path, variable, _ in _variables(module)}
 
 
 def trainable_variables(module: tf.Module) -> list[tf.Variable]:
@@ -52,7 +65,7 @@ def trainable_variables(module: tf.Module) -> list[tf.Variable]:
 
     The compiled step, the counts and the summaries all ask here, so that "frozen" means one thing.
     """
-    return [variable for _, variable, frozen in _walk(module, (), False, set()) if not frozen]
+    return [variable for _, variable, frozen in _variables(module) if not frozen]
 
 
 def frozen_names(module: tf.Module) -> list[str]:

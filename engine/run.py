@@ -19,6 +19,7 @@ class Run:
     hooks: all of them; active_hooks: those that run on this worker.
     history: grows as it goes; stopped_by: None, or why the fit ends.
     last_norms: gradient_norm, parameter_norm, update_norm of the last step, if a hook asked for norms.
+    overflowed: lines on variables of the model that were found not to be finite.
 
     ValueError: neither `epochs` nor `max_steps`, one that is no count, `evaluate_every` without validation.
 
@@ -61,6 +62,7 @@ class Run:
         self.history = History()
         self.stopped_by: str | None = None
         self.last_norms: dict[str, float] = {}
+        self.overflowed: tuple[str, ...] = ()
         self._step = int(self.state.step)
 
     @property
@@ -169,6 +171,17 @@ class Run:
         index += steps
         state.epoch.assign_add(index // self.steps_per_epoch)
         state.index.assign(index % self.steps_per_epoch)
+
+    def move_to(self, epoch: int, index: int) -> None:
+        """Puts the position in the data elsewhere; `index` may be the epoch's end."""
+        state, ended = self.state, index == self.steps_per_epoch
+        if self.index == 0:
+            # These sums are of the epoch before.
+            state.epoch_sums.assign(np.zeros_like(state.epoch_sums.numpy()))
+        state.epoch.assign(epoch + ended)
+        state.index.assign(0 if ended else index)
+        if ended:
+            state.reported.assign(self.step - 1)
 
     def boundary_done(self) -> None:
         """Marks this boundary's work as done and starts the next loop's sums."""

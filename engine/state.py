@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from engine.names import variable_paths
 
+# What runs of earlier versions do not hold, and begin with when they are resumed.
+NEW = ("non_finite",)
+
 
 class TrainState(tf.Module):
     """The whole state of a run, each part under the name by which checkpoints know it.
@@ -17,6 +20,7 @@ class TrainState(tf.Module):
     reported: the step whose boundary work (history line, evaluation, hooks) is done: a run that was stopped between a
     step and its boundary work does that work first when it resumes.
     loop_sums, epoch_sums: sums over the steps since the last boundary, and since the epoch began (`Columns`).
+    non_finite: how many steps that were not finite have been skipped or rolled back.
     average: of the weights, or None; loss_scale: a `LossScale`, or None.
     hooks: what hooks remember, `hooks.<name>.<variable>`.
     """
@@ -25,6 +29,7 @@ class TrainState(tf.Module):
         super().__init__()
         self.model, self.optimizer, self.average, self.loss_scale = model, optimizer, average, loss_scale
         self.step, self.epoch, self.index, self.reported = (_counter() for _ in range(4))
+        self.non_finite = _counter()
         self.seed = tf.Variable(seed, dtype=tf.int64, trainable=False)
         self.loop_sums = tf.Variable(np.zeros(columns), trainable=False)
         self.epoch_sums = tf.Variable(np.zeros(columns), trainable=False)

@@ -45,7 +45,8 @@ class StepValues(NamedTuple):
     """What a step says of itself. loss and weight are sums over the batch, as are the metrics.
 
     penalty: times the examples, 0 where nothing weighs; gradients: those of the update, divided, by variable;
-    finite: whether they are (True where nobody asked).
+    squares: the sum of squares of each gradient (of rows: of each entry), 0 for None; finite: whether the loss and all
+    of these are, or nothing weighs.
     """
 
     loss: tf.Tensor
@@ -54,7 +55,8 @@ class StepValues(NamedTuple):
     penalty: tf.Tensor
     gradients: list
     metrics: dict[str, tf.Tensor]
-    finite: Any
+    squares: tf.Tensor
+    finite: tf.Tensor
 
 
 def step(
@@ -78,23 +80,28 @@ def step(
     `batch` is its slice (`Replicas.slices`), and sums over all replicas are what is divided.
 
     cut: how the slice is cut further; one update follows from all parts.
-    scale: of the loss in the backward pass, for float16; an update whose gradients are not finite is then left out,
-        and nothing at all moves.
+    scale: of the loss in the backward pass, for float16.
     average: moved by its `update()` after the update.
 
     Σ wᵢ not above 0: no update; only the optimizer's `step` advances, and with it the schedule.
+    A loss or a gradient that is not finite (nor is one whose sum of squares leaves its dtype): nothing at all moves,
+    moving statistics included. That costs one pass over the gradients, and works under XLA.
     A variable that neither the loss nor the penalty reaches is a ValueError of the optimizer's, naming it.
     """
     if compute_dtype is not None:
         batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
-    moving = {} if scale is None else {v.ref(): tf.identity(v) for v in untrained_variables(model)}
+    moving = [(variable, tf.identity(variable)) for variable in untrained_variables(model)]
 
     def sums_of(batch, context):
         return slice_sums(model, objective, batch, variables, context, metrics, scale)
 
     sums = all_reduced(cut_sums(sums_of, batch, context, cut), context)
     gradients = mean_gradients(sums, scale)
-    finite = True if scale is None else all_finite([sums.loss, *gradients])
+    squares = sums_of_squares(gradients)
+    numbers = [tf.cast(number, squares.dtype) for number in (sums.loss, sums.penalty)]
+    all_finite = tf.reduce_all(tf.math.is_finite(tf.concat([squares, numbers], 0)))
+    weighs = sums.weight > 0
+    finite = tf.logical_or(all_finite, tf.logical_not(weighs))
 
     def update():
         optimizer.apply(gradients, variables)
@@ -105,22 +112,17 @@ def step(
     def skip():
         if hasattr(optimizer, "step"):
             optimizer.step.assign_add(tf.cast(finite, optimizer.step.dtype))
+        for variable, before in moving:
+            variable.assign(tf.where(finite, variable, before))
         return tf.constant(False)
 
-    tf.cond(tf.logical_and(sums.weight > 0, finite), update, skip)
-    if moving:
-
-        def put_back():
-            for reference, before in moving.items():
-                reference.deref().assign(before)
-            return tf.constant(True)
-
-        tf.cond(finite, lambda: tf.constant(False), put_back)
+    tf.cond(tf.logical_and(weighs, finite), update, skip)
     penalty = tf.where(sums.weight > 0, sums.penalty, tf.zeros_like(sums.penalty))
-    return StepValues(sums.loss, sums.weight, sums.examples, penalty, gradients, sums.metrics, finite)
+    return StepValues(sums.loss, sums.weight, sums.examples, penalty, gradients, sums.metrics, squares, finite)
 
 
-def all_finite(gradients: Sequence) -> tf.Tensor:
-    """Whether every value is finite; None counts as such."""
-    values = [getattr(gradient, "values", gradient) for gradient in gradients if gradient is not None]
-    return tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(value)) for value in values]))
+def sums_of_squares(gradients: Sequence) -> tf.Tensor:
+    """Σg² of each gradient, `[gradients]`: not finite where the gradient is not. None counts as 0."""
+    values = [getattr(gradient, "values", gradient) for gradient in gradients]
+    dtype = next((value.dtype for value in values if value is not None), tf.float32)
+    return tf.stack([tf.zeros([], dtype) if v is None else 2 * tf.nn.l2_loss(tf.cast(v, dtype)) for v in values])

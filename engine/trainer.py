@@ -11,12 +11,14 @@ import tensorflow as tf
 
 from engine import precision as precisions
 from engine.cut import Cut, explained
+from engine.guard import Guard
 from engine.history import History
 from engine.hooks.hook import Hook
 from engine.loop import Columns, evaluation_loop, prediction_step, training_loop
 from engine.loss_scale import LossScale, loss_scale_for
 from engine.metrics import Metric
 from engine.names import frozen_names, variable_paths
+from engine.non_finite import checked_numerics
 from engine.objective import Terms, as_objective, checked_for
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run, is_count
@@ -46,6 +48,13 @@ class Trainer:
         `averages` by path. It begins with the weights that the first fit finds. From the first update on, evaluation,
         prediction and what `averaged()` holds use the averages.
     loss_scaling: "dynamic" or a `LossScale`, "none", or "auto": dynamic for float16 and none otherwise.
+    on_non_finite: what becomes of a step whose loss or gradients are not finite. It moves nothing; "raise" ends the
+        fit with `NonFinite`, which names step, layer and variables; "skip" leaves it out, counts it (`skipped_steps`)
+        and goes on; "rollback" goes back to the newest checkpoint, past the batch (the batches since that checkpoint
+        are not seen again in this epoch).
+    max_non_finite: how many steps in all may be skipped or rolled back; one more is "raise".
+    check_numerics: every op of the training loop stops where it makes a NaN or an infinity, and `NonFinite` names it:
+        slow, for one device, without XLA.
     max_traces: how often the training loop may be traced; one more is `TooManyTraces`. None: it is only reported.
 
     The position in training is part of `trainer.state`: a second `fit` goes on where the first ended.
@@ -66,6 +75,9 @@ class Trainer:
         steps_per_loop: int = 100,
         average: Any = None,
         loss_scaling: str | LossScale = "auto",
+        on_non_finite: str = "raise",
+        max_non_finite: int = 10,
+        check_numerics: bool = False,
         max_traces: int | None = None,
     ):
         self.precision = precisions.get(precision)
@@ -87,6 +99,10 @@ class Trainer:
         self.objective = as_objective(objective)
         self.seed, self.steps_per_loop = int(seed), int(steps_per_loop)
         self.jit_compile, self.accumulate_steps = bool(jit_compile), int(accumulate_steps)
+        if check_numerics and (jit_compile or self.replicas.count > 1):
+            raise ValueError("check_numerics sees ops of one device without XLA: leave out jit_compile and replicas")
+        self.check_numerics = bool(check_numerics)
+        self._guard = Guard(self, on_non_finite, max_non_finite)
         self._traces = Traces(max_traces)
         self._columns = Columns(self.metrics)
         paths = variable_paths(model)
@@ -106,6 +122,11 @@ class Trainer:
         """How often the training loop was traced."""
         return self._traces.count
 
+    @property
+    def rolls_back(self) -> bool:
+        """Whether a fit may have to go back to a checkpoint."""
+        return self._guard.policy == "rollback"
+
     def fit(
         self,
         train: Any,
@@ -123,7 +144,7 @@ class Trainer:
         hooks: run between compiled loops, in their order.
 
         SIGINT and SIGTERM end the fit at the next step, `history.stopped_by == "signal"`; a second one kills.
-        A loss that is not finite ends it too: `"non_finite"`.
+        Raises `NonFinite`, which holds the history, where numbers are not finite and `on_non_finite` says so.
         """
         self.replicas.check_outside("fit")
         if self.state.holds_average:
@@ -138,6 +159,7 @@ class Trainer:
             try:
                 self._begin(run)
                 self._run(run, started)
+                self._guard.finish(run)
                 if self._stopping():
                     run.stop("signal")
                     run.history.signal = caught[0] if caught else None
@@ -155,6 +177,7 @@ class Trainer:
             finally:
                 for hook in run.active_hooks:
                     hook.close()
+        self._guard.raise_if_met(run)
         return run.history
 
     def evaluate(self, pipeline: Any) -> dict[str, float]:
@@ -222,6 +245,7 @@ class Trainer:
             hook.restore(run)
         self.state.begin_average()
         self._steps_per_epoch = run.steps_per_epoch
+        self._guard.check(run)
         for hook in run.active_hooks:
             hook.on_fit_begin(run)
 
@@ -230,6 +254,10 @@ class Trainer:
         while not self._over(run):
             if run.pending and not self._boundary(run):
                 break
+            if run.overflowed:
+                self._guard.met(run, None)
+                iterator = None
+                continue
             run.check_finished()
             if self._over(run):
                 break
@@ -240,9 +268,10 @@ class Trainer:
             fresh = loop.experimental_get_tracing_count() == 0
             begun = time.perf_counter()
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
-            count = 1 if fresh else run.next_boundary() - run.step
-            with explained(self.jit_compile):
-                rows = loop(iterator, tf.constant(count))[0].numpy()
+            count = 1 if fresh or self.check_numerics else run.next_boundary() - run.step
+            checks = checked_numerics() if self.check_numerics and fresh else contextlib.nullcontext()
+            with explained(self.jit_compile), self._guard.watching(run), checks:
+                rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
             now = time.perf_counter()
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
@@ -250,9 +279,20 @@ class Trainer:
                 examples += int(self._columns.total(rows, "examples"))
                 seconds += now - begun
                 run.history.examples_per_second = examples / seconds
-            self._advance(run, rows)
+            self.advance(run, rows[:-1] if halted else rows)
+            if halted:
+                self._guard.met(run, rows[-1])
+                iterator = None
 
-    def _advance(self, run: Run, rows: np.ndarray) -> None:
+    def loss_of(self, row: np.ndarray) -> float:
+        """The loss in a step's row."""
+        return self._columns.values(row)["loss"]
+
+    def left_out(self, row: np.ndarray) -> np.ndarray:
+        """The row of a step that is skipped."""
+        return self._columns.left_out(tf.constant(row)).numpy()
+
+    def advance(self, run: Run, rows: np.ndarray) -> None:
         """Counts the steps of `rows` into the state and the history."""
         if not len(rows):
             return
@@ -261,11 +301,6 @@ class Trainer:
         rates = ({"learning_rate": self._columns.get(row, "learning_rate")} for row in rows)
         steps = [{**rate, **self._columns.values(row)} for rate, row in zip(rates, rows, strict=True)]
         run.history.add_steps(first, steps)
-        for position, values in enumerate(steps):
-            if not np.isfinite(values["loss"]):
-                absl.logging.error("the loss of step %d is %s: training stops", first + position, values["loss"])
-                run.stop("non_finite")
-                break
         for hook in run.active_hooks:
             hook.on_steps(run, first, steps)
 
@@ -284,15 +319,20 @@ class Trainer:
             **self._columns.values(sums),
             "empty_steps": int(self._columns.get(sums, "empty_steps")),
         }
-        if self.state.loss_scale is not None:
+        if self.state.loss_scale is not None or self._guard.policy == "skip":
             record["skipped_steps"] = int(self._columns.get(sums, "skipped_steps"))
+        if self.state.loss_scale is not None:
             record["loss_scale"] = self._columns.get(sums, "loss_scale")
-        run.history.records.append(record)
-        run.last_norms = self._columns.last_values(sums) if run.norms else {}
-        for hook in run.active_hooks:
-            hook.on_loop_end(run, record)
+        # After a rollback past an epoch's last batch there is none.
+        if self._columns.get(sums, "steps"):
+            run.history.records.append(record)
+            run.last_norms = self._columns.last_values(sums) if run.norms else {}
+            for hook in run.active_hooks:
+                hook.on_loop_end(run, record)
         if evaluation is not None:
             record = {"split": "validation", **position, **self._columns.values(evaluation)}
+            if not np.isfinite(record["loss"]):
+                absl.logging.warning("the validation loss at step %d is %s", run.step, record["loss"])
             run.history.records.append(record)
             for hook in run.active_hooks:
                 hook.on_evaluate_end(run, record)

@@ -22,6 +22,8 @@ def enforce(layer, condition, message, found, compute):
         values = compute()
     if not values.dtype.is_floating:
         return values
-    poison = tf.where(condition, tf.zeros([], values.dtype), tf.constant(float("nan"), values.dtype))
+    # 0 / 1 or 0 / 0, no constant: a search for the first NaN must not end here where the condition holds.
+    one = tf.cast(condition, values.dtype)
+    poison = (one - one) / one
     missing = values.shape.rank - poison.shape.rank
     return values + tf.reshape(poison, tf.concat([tf.shape(poison), [1] * missing], 0))

@@ -5,7 +5,8 @@ Sides may be unknown while tracing. One side is the second of two, of which the 
 What is odd here answers what TensorFlow 2.21 does on processors:
 
 - float64 and float16 have no gradients for groups and dilation, no dilated transpose, and in 3D no dilation at all;
-  groups in 3D has none. A plain convolution whose kernel holds zeros gives the same numbers.
+  groups in 3D has none. Without oneDNN, which TensorFlow leaves off on processors that lack AVX-512's or newer
+  instructions, nor have float32 and bfloat16. A plain convolution whose kernel holds zeros gives the same numbers.
 - oneDNN (float32, bfloat16) gives other numbers, and touches memory that is not its own, where a filter sees one
   channel, strides are (…, 1, s > 1) and the output is one wide. For an output two wide it is right.
 - bfloat16 does not set the gradient of those taps that "same" lets meet nothing but padding. Where the image itself
@@ -13,6 +14,7 @@ What is odd here answers what TensorFlow 2.21 does on processors:
 - In 3D, strides beyond the kernel go wrong with "same", in all dtypes but float32. With "valid" they do not.
 """
 
+import functools
 import math
 
 import tensorflow as tf
@@ -83,7 +85,26 @@ def convolve_transposed(x, kernel, sides, strides, padding, dilation):
 
 def _only_plain(dtype):
     """Whether groups and dilation lack gradients: TensorFlow has them in oneDNN and on GPUs."""
-    return dtype == tf.float64 or (dtype == tf.float16 and not tf.config.list_logical_devices("GPU"))
+    if dtype == tf.float64:
+        return True
+    return not tf.config.list_logical_devices("GPU") and (dtype == tf.float16 or not _one_dnn())
+
+
+@functools.cache
+def _one_dnn():
+    """Whether oneDNN computes convolutions here: tried, since TensorFlow decides by the processor and does not tell."""
+    with tf.init_scope(), tf.device("CPU:0"):
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=[1, 1, 1, 2],
+                filter=tf.zeros([1, 1, 1, 2]),
+                out_backprop=tf.zeros([1, 1, 1, 2]),
+                strides=[1, 1, 1, 1],
+                padding="VALID",
+            )
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+    return True
 
 
 def _reach(kernel, dilation):

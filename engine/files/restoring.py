@@ -16,13 +16,13 @@ _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class Reader:
-    """The values of a checkpoint whose files are unharmed: `shapes` and `dtypes` by path, and `get(path)`."""
+    """The values of a checkpoint whose files are unharmed: `facts`, `shapes` and `dtypes` by path, `get(path)`."""
 
     def __init__(self, folder: Path):
-        facts = manifest(folder)
+        self.folder, self.facts = folder, manifest(folder)
         self._reader = tf.train.load_checkpoint(str(folder / PREFIX))
         shapes, dtypes = self._reader.get_variable_to_shape_map(), self._reader.get_variable_to_dtype_map()
-        self._keys = {key: key for key in shapes} if facts["format"] > 1 else _paths_of_format_1(shapes)
+        self._keys = {key: key for key in shapes} if self.facts["format"] > 1 else _paths_of_format_1(shapes)
         self.shapes = {path: list(shapes[key]) for path, key in self._keys.items()}
         self.dtypes = {path: dtypes[key] for path, key in self._keys.items()}
 
@@ -53,20 +53,20 @@ def saved_variables(folder: Path) -> dict[str, tuple[list[int], tf.DType]]:
     return {path: (reader.shapes[path], reader.dtypes[path]) for path in reader.shapes}
 
 
-def restore(folder: Path, variables: Mapping[str, tf.Variable], *, ignore: Iterable[str] = ()) -> None:
-    """Sets `variables` (by path) from a checkpoint.
+def restore(source: Path | Reader, variables: Mapping[str, tf.Variable], *, ignore: Iterable[str] = ()) -> None:
+    """Sets `variables` (by path) from a checkpoint, given by its folder or its reader.
 
     Every path must be there with its shape and dtype, and the checkpoint must hold nothing else, but for paths that
     begin with one of `ignore`. Otherwise nothing is set, and CheckpointError lists what is missing, unexpected or
     different, and what may have been renamed.
     """
-    reader, ignored = Reader(folder), tuple(ignore)
-    _check(reader, folder, variables, {path for path in reader.shapes if not path.startswith(ignored)})
+    reader, ignored = source if isinstance(source, Reader) else Reader(source), tuple(ignore)
+    _check(reader, variables, {path for path in reader.shapes if not path.startswith(ignored)})
     for path, variable in variables.items():
         variable.assign(reader.get(path))
 
 
-def _check(reader: Reader, folder: Path, variables: Mapping[str, tf.Variable], expected: Iterable[str]) -> None:
+def _check(reader: Reader, variables: Mapping[str, tf.Variable], expected: Iterable[str]) -> None:
     missing = [path for path in variables if path not in reader]
     unexpected = sorted(set(expected) - set(variables))
     lines = [f"  missing     {path}" for path in missing]
@@ -76,7 +76,7 @@ def _check(reader: Reader, folder: Path, variables: Mapping[str, tf.Variable], e
             lines.append(f"  different   {path}: {reader.shown(path)} in the checkpoint, {_shown(variable)} here")
     if lines:
         lines += _renamed(reader, variables, missing, unexpected)
-        raise CheckpointError(f"checkpoint {folder} does not fit:\n" + "\n".join(lines))
+        raise CheckpointError(f"checkpoint {reader.folder} does not fit:\n" + "\n".join(lines))
 
 
 def _renamed(reader: Reader, variables: Mapping[str, tf.Variable], missing: list[str], unexpected: list[str]):
@@ -163,7 +163,7 @@ def restore_model(
         wanted = {p: v for p, v in variables.items() if any(fnmatch.fnmatchcase(p, pattern) for pattern in patterns)}
     expected = set(wanted) if only is not None else set(saved)
     by_name = {saved.get(path, _MODEL + path): variable for path, variable in wanted.items()}
-    _check(reader, folder, by_name, {saved[path] for path in expected if path in saved})
+    _check(reader, by_name, {saved[path] for path in expected if path in saved})
     for name, variable in by_name.items():
         variable.assign(reader.get(name))
     left = tuple(path for path in variables if path not in wanted)

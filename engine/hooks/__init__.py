@@ -2,6 +2,8 @@
 
 from engine.hooks.checkpoint import Checkpoint
 from engine.hooks.early_stopping import EarlyStopping
+from engine.hooks.exploding_loss import ExplodingLoss
+from engine.hooks.failures import Failures
 from engine.hooks.history_file import HistoryFile
 from engine.hooks.hook import Hook
 from engine.hooks.progress import EpochLines, Progress
@@ -12,6 +14,8 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "EpochLines",
+    "ExplodingLoss",
+    "Failures",
     "HistoryFile",
     "Hook",
     "Progress",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import absl.logging
-import tensorflow as tf
 
 from engine.files import checkpoints
 from engine.files.lock import Lock
@@ -15,7 +14,8 @@ from engine.files.restoring import Reader, restore
 from engine.files.writer import Writer
 from engine.hooks.hook import Hook
 from engine.hooks.monitor import Watched
-from engine.names import variable_paths
+from engine.non_finite import overflowed
+from engine.state import NEW
 
 
 class Checkpoint(Hook):
@@ -78,11 +78,15 @@ class Checkpoint(Hook):
 
     def restore(self, run: Any) -> None:
         """Sets the state from the newest whole checkpoint, if there is one; all workers from the chief's, or none."""
-        replicas, newest, failed = run.trainer.replicas, 0, None
         self._saved, self._number, self._monitored, self._saved_at = None, 0, None, time.monotonic()
+        self._restore_newest(run)
+        self._writer = Writer("tapeline-checkpoint") if run.chief else None
+
+    def _restore_newest(self, run: Any) -> None:
+        replicas, newest, failed = run.trainer.replicas, 0, None
         try:
             if replicas.chief:
-                self._lock = Lock(self.directory)
+                self._lock = self._lock or Lock(self.directory)
                 self._lock.acquire()
                 checkpoints.sweep(self.directory)
                 folder = checkpoints.latest(self.directory, set_aside=True)
@@ -97,15 +101,25 @@ class Checkpoint(Hook):
             failed = error
         if replicas.any(failed is not None):
             raise failed or checkpoints.CheckpointError("another worker could not restore the run, see there")
-        self._writer = Writer("tapeline-checkpoint") if replicas.chief else None
+
+    def on_fit_begin(self, run: Any) -> None:
+        """Saves the beginning, if there may be a need to go back to it."""
+        if run.trainer.rolls_back and self._saved is None:
+            self._save(run, due=False)
+
+    def rollback(self, run: Any) -> None:
+        """Sets the state back to the newest whole checkpoint."""
+        if self._writer:
+            self._written()
+        self._restore_newest(run)
 
     def _folder(self, step: int) -> Path:
         return self.directory / f"step-{step:08d}"
 
     def restore_from(self, run: Any, folder: Path) -> None:
         """Sets the whole state from one checkpoint."""
-        facts = checkpoints.manifest(folder)
-        saved = facts["run"]
+        reader = Reader(folder)
+        saved = reader.facts["run"]
         differing = [
             f"{name} was {saved.get(name)!r}, is {value!r}"
             for name, value in _identity(run).items()
@@ -113,7 +127,7 @@ class Checkpoint(Hook):
         ]
         if differing:
             raise checkpoints.CheckpointError(f"checkpoint {folder} is of another run: {'; '.join(differing)}")
-        known = {path.split(".")[1] for path in Reader(folder).shapes if path.startswith("hooks.")}
+        known = {path.split(".")[1] for path in reader.shapes if path.startswith("hooks.")}
         known -= set(self.drop)
         unknown = known - {hook.name for hook in run.hooks}
         if unknown:
@@ -122,16 +136,19 @@ class Checkpoint(Hook):
                 "add them, or drop their state by name"
             )
         variables = run.state.variables_by_path()
+        for path in NEW:
+            if path not in reader:
+                variables.pop(path).assign(0)
         fresh = {p.split(".")[1] for p in variables if p.startswith("hooks.")} - known
         for name in sorted(fresh):
             print(f"hook {name} is not in checkpoint {folder}: it starts fresh", file=sys.stderr)
         restore(
-            folder,
+            reader,
             {p: v for p, v in variables.items() if not (p.startswith("hooks.") and p.split(".")[1] in fresh)},
             ignore=[f"hooks.{name}." for name in self.drop],
         )
         run.restored()
-        self._saved, self._number = run.step, facts.get("number", 0)
+        self._saved, self._number = run.step, reader.facts.get("number", 0)
 
     def on_evaluate_end(self, run: Any, record: dict) -> None:
         """Remembers the value, if it is the monitored one."""
@@ -163,11 +180,9 @@ class Checkpoint(Hook):
             self._writer.join()
 
     def _save(self, run: Any, *, due: bool) -> None:
-        for path, variable in variable_paths(run.trainer.model).items():
-            if variable.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(variable)):
-                absl.logging.error("variable %s is not finite after step %d: training stops, unsaved", path, run.step)
-                run.stop("non_finite")
-                return
+        run.overflowed = overflowed(run.trainer.model)
+        if run.overflowed:
+            return
         self._number += due
         self._saved, self._saved_at = run.step, time.monotonic()
         if not self._writer:

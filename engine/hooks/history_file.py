@@ -34,12 +34,16 @@ class HistoryFile(Hook):
         aside.replace(self.path)
         self._file = self.path.open("a")
 
+    def on_rollback(self, run: Any) -> None:
+        """As when a run is resumed."""
+        self._file.close()
+        self.on_fit_begin(run)
+
     def on_steps(self, run: Any, first: int, steps: list[dict]) -> None:
         """Writes the steps, if each is to have a line."""
         if self.log_every_step:
             for step, values in enumerate(steps, first):
-                epoch = (step - 1) // run.steps_per_epoch + 1
-                self._write({"split": "train", "step": step, "epoch": epoch, **values})
+                self._write({"split": "train", "step": step, "epoch": run.current_epoch, **values})
 
     def on_loop_end(self, run: Any, record: dict) -> None:
         """Writes the loop."""

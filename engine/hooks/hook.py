@@ -57,6 +57,18 @@ class Hook(tf.Module):
     def sync(self) -> None:
         """What this hook has written must be on the disk now: a checkpoint that counts on it follows."""
 
+    def on_non_finite(self, run: Any, report: Any, batch: Any) -> None:
+        """A step was not finite: a `NonFiniteReport`. The state is that before the step.
+
+        batch: what it was computed from; None where the pipeline can't say that again.
+        """
+
+    def rollback(self, run: Any) -> None:
+        """Set the state back to a checkpoint, if this hook is the one that does so."""
+
+    def on_rollback(self, run: Any) -> None:
+        """The state is that of an earlier step: what was written of later ones does not count."""
+
     def on_fit_end(self, run: Any) -> None:
         """The fit is over, for the reason in `run.stopped_by`."""
 

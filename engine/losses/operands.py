@@ -35,7 +35,9 @@ def nan_unless(legal: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
     An assertion is passed over in silence under XLA, and out-of-range indices are on a GPU; a NaN is loud everywhere:
     it ends a fit. No gradient comes from such an example, so that it can be left out with a weight of 0.
     """
-    return tf.where(legal, losses, tf.constant(float("nan"), losses.dtype))
+    # No constant: a search for the first NaN must not end here where all labels are legal.
+    one = tf.cast(legal, losses.dtype)
+    return tf.where(legal, losses, (one - one) / one)
 
 
 def smoothing(loss: str, label_smoothing: float) -> float:

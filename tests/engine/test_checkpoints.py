@@ -122,8 +122,9 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, epochs):
                 run.trainer.model.layers[0].bias.assign(np.full(8, np.inf))
 
     made = trainer(optimizer=optim.SGD(0.1))
-    history = made.fit(pipeline(), epochs=epochs, hooks=[Overflow("overflow"), *hooks(tmp_path)])
-    assert history.stopped_by == "non_finite"
+    with pytest.raises(engine.NonFinite, match=r"variable layers.0.bias: 0 NaN, 8 Inf of 8") as error:
+        made.fit(pipeline(), epochs=epochs, hooks=[Overflow("overflow"), *hooks(tmp_path)])
+    assert error.value.history.stopped_by == "non_finite"
     assert list((tmp_path / "checkpoints").glob("step-*")) == []
 
 
