@@ -4,6 +4,8 @@ from engine import hooks, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
 from engine.files.checkpoints import CheckpointError
+from engine.files.hdf5 import ModelFileError
+from engine.files.models import load_model, save_model
 from engine.files.restoring import Restored
 from engine.files.restoring import restore_model as restore
 from engine.files.restoring import save_model as save_weights
@@ -28,6 +30,7 @@ __all__ = [
     "Cut",
     "History",
     "LossScale",
+    "ModelFileError",
     "NonFinite",
     "NonFiniteReport",
     "Replicas",
@@ -43,6 +46,7 @@ __all__ = [
     "cast",
     "freeze",
     "hooks",
+    "load_model",
     "losses",
     "make_strategy",
     "mean_gradients",
@@ -51,6 +55,7 @@ __all__ = [
     "regularizers",
     "replay",
     "restore",
+    "save_model",
     "save_weights",
     "slice_sums",
     "step",

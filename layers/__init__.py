@@ -35,6 +35,7 @@ from layers.prelu import PReLU
 from layers.recomputation import recompute
 from layers.recurrent import RNN, StackedRNNCells
 from layers.recurrent_cells import SimpleRNN, SimpleRNNCell
+from layers.registry import register
 from layers.reshaping import Flatten, Permute, Reshape
 from layers.resizing import Cropping1D, Cropping2D, UpSampling1D, UpSampling2D, ZeroPadding1D, ZeroPadding2D
 from layers.sequential import Sequential, chain
@@ -113,4 +114,7 @@ __all__ = [
     "initializers",
     "nets",
     "recompute",
+    "register",
 ]
+
+from layers import registered  # isort: skip  # noqa: F401 - files of models may name all of the above

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from layers import initializers
+from layers.registry import REGISTERED
 
 
 class Layer(tf.Module):
@@ -29,6 +30,7 @@ class Layer(tf.Module):
     - `dtype` is that of the variables. A layer computes in the dtype of its input and casts its
       variables on use; statistics of normalisation are at least float32.
     - `arguments` are those of the constructor, as given.
+    - `registry` holds what files of models may name (`layers.register`).
     - `trainable = False` freezes all modules below: no gradient, no update, inference statistics in
       BatchNorm. Dropout has no variables and goes on as `training` says.
     """
@@ -36,6 +38,7 @@ class Layer(tf.Module):
     dtype = tf.float32
     # The axes of a field `kernel` that number the outputs.
     kernel_outputs = (-1,)
+    registry = REGISTERED
     _trainable = True
 
     def __new__(cls, *args, **kwargs):

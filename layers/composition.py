@@ -9,6 +9,7 @@ import tensorflow as tf
 from layers import activations
 from layers.base import Layer
 from layers.enforcement import enforce
+from layers.registry import REGISTERED, _place
 from layers.sequential import Sequential, _name, _takes_training, _waiting
 
 
@@ -106,6 +107,8 @@ class Lambda(Layer):
     "mypackage.blocks.gate", or the function itself if it can be imported: a lambda, a function inside a function, and
     one of the program that runs (`__main__`) have no name that another program could import, and are refused.
     (`Sequential` takes any function, as long as the model is not saved.) `training` is passed if the function takes it.
+    A file of a model imports nothing: from one come activations, TensorFlow's maths ("tensorflow.math.…",
+    "tensorflow.nn.…") and what `layers.register` was given under that path.
     Fields: `function`, and its `path`.
 
     >>> Lambda("tensorflow.math.square")(tf.constant([3.0])).numpy().tolist()
@@ -122,6 +125,18 @@ class Lambda(Layer):
             raise TypeError(f"Lambda: function must be a function or its name, found {function!r}")
         self.function = function if callable(function) else _imported(function)
         self._takes_training = _takes_training(self.function)
+
+    @classmethod
+    def from_saved(cls, function):
+        """The layer of a function by its name in a file, which is no reason to import anything."""
+        if callable(function):
+            return cls(function)
+        if not isinstance(function, str):
+            raise ValueError(f"Lambda: function must be a name, found {function!r}")
+        registered = {_place(thing): thing for thing in REGISTERED.values()} | REGISTERED
+        if function in registered or function in activations.BY_NAME:
+            return cls(registered.get(function, function))
+        raise ValueError(f"Lambda: the file names the function {function!r}: give it to layers.register to allow it")
 
     def __call__(self, x, training=False):
         """function(x)."""
