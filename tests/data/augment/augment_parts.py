@@ -1,6 +1,7 @@
 """What the laws of augmentations share: pictures, and draws that are given."""
 
 import numpy as np
+import scipy.ndimage
 import tensorflow as tf
 from hypothesis import strategies as st
 
@@ -60,3 +61,20 @@ def assert_rounded(found, exact, slack=1e-3):
         assert np.max(np.abs(found - np.float64(exact)), initial=0) <= 0.5 + slack
     else:
         np.testing.assert_allclose(np.float64(found), exact, atol=2e-3 if found.dtype.itemsize == 2 else 1e-5)
+
+
+def centred(image, linear, move, cval=0.0):
+    """`image` by SciPy's affine_transform: the pixel at p from the centre is read at linear·(p − move), rows first."""
+    linear, centre = np.float64(linear), (np.array(image.shape[:2]) - 1) / 2
+    offset = centre - linear @ (centre + move)
+    planes = [
+        scipy.ndimage.affine_transform(np.float64(plane), linear, offset, order=1, mode="grid-constant", cval=cval)
+        for plane in np.moveaxis(image, -1, 0)
+    ]
+    return np.stack(planes, axis=-1)
+
+
+def rotated(degrees):
+    """What `centred` needs to turn an image counter-clockwise."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return [[cos, sin], [-sin, cos]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import tensorflow as tf
-from augment_parts import Given, applied, assert_rounded, noise, pictures, uniforms
+from augment_parts import Given, applied, assert_rounded, centred, noise, pictures, rotated, uniforms
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -99,17 +99,6 @@ def test_rotations_zooms_and_translations_are_keras():
         np.testing.assert_allclose(found, layer.transform_images(images, drawn), atol=1e-4)
 
 
-def centred(image, linear, move):
-    """`image` by SciPy's affine_transform: the pixel at p from the centre is read at linear·(p − move)."""
-    linear, centre = np.float64(linear), (np.array(image.shape[:2]) - 1) / 2
-    offset = centre - linear @ (centre + move)
-    planes = [
-        scipy.ndimage.affine_transform(np.float64(plane), linear, offset, order=1, mode="grid-constant")
-        for plane in np.moveaxis(image, -1, 0)
-    ]
-    return np.stack(planes, axis=-1)
-
-
 # What stands in SciPy's order: rows before columns. u is a drawn number in [−1, 1).
 CASES = {
     "rotation": (augment.rotation(33), (), lambda u: (rotated(33 * u), [0, 0])),
@@ -117,11 +106,6 @@ CASES = {
     "translation": (augment.translation(0.3, 0.5), (2,), lambda u: (np.eye(2), [0.3 * 8 * u[0], 0.5 * 6 * u[1]])),
     "shear": (augment.shear(0.4, 0.2), (2,), lambda u: ([[1, 0.2 * u[1]], [0.4 * u[0], 1]], [0, 0])),
 }
-
-
-def rotated(degrees):
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return [[cos, sin], [-sin, cos]]
 
 
 @pytest.mark.parametrize("name", list(CASES))
