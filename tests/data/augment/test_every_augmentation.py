@@ -144,12 +144,9 @@ def test_a_pipeline_that_resumes_or_cuts_its_batches_otherwise_yields_the_same_e
     source = data.Arrays(noise([23, 5, 7, 3]), np.arange(23, dtype=np.int32))
     chain = augment.compose(*(MADE[name] for name in OF_IMAGES if name in OF_ONE), data.to_float)
     whole = batches(data.Pipeline(source, 23, augment=chain), 3, 1, count=1)[0]
-    pipeline = data.Pipeline(source, 4, augment=chain)
-    for first in (0, 3):
-        cut = batches(pipeline, 3, 1, first, count=6 - first)
-        for name in whole:
-            joined = np.concatenate([batch[name] for batch in cut])
-            np.testing.assert_array_equal(joined, whole[name][4 * first :])
+    cut = batches(data.Pipeline(source, 4, augment=chain), 3, 1, 2, count=4)
+    for name in whole:
+        np.testing.assert_array_equal(np.concatenate([batch[name] for batch in cut]), whole[name][4 * 2 :])
 
 
 def test_what_mixes_examples_mixes_the_same_ones_after_resuming_and_whoever_reads_a_part():

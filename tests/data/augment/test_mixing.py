@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from augment_parts import Given, assert_rounded, noise, pictures, uniforms
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import augment
@@ -89,6 +89,7 @@ def test_cutmix_pastes_a_window_and_its_labels_count_pixels(images, draw):
         np.testing.assert_allclose(found["labels"][row], (1 - part) * rows[row] + part * rows[partner[row]], atol=1e-6)
 
 
+@settings(max_examples=10)
 @pytest.mark.parametrize("make", [augment.mixup, augment.cutmix])
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=6, max_size=6), st.integers(0, 99))
 def test_a_loss_that_is_linear_in_the_label_is_the_mean_of_both_losses_under_their_weights(make, weights, seed):
