@@ -64,7 +64,6 @@ RULE_FLAGS = ("momentum", "nesterov", "rho", "beta_1", "beta_2", "epsilon", "wei
 SCHEDULES = ("constant", "exponential", "inverse_time", "inverse_sqrt", "piecewise", "polynomial", "cosine")
 SCHEDULES += ("cosine_restarts", "cyclic", "one_cycle")
 AVERAGES = ("ema", "swa", "polyak")
-AUGMENTATIONS = ("flip_left_right", "random_crop")
 
 # What the data is.
 flags.DEFINE_string("dataset", "fashion_mnist_mini", f"The data set: {', '.join(data.NAMES)}, tfds:NAME.")
@@ -81,13 +80,12 @@ flags.DEFINE_integer("classes", None, "Number of classes (npz, npy, tfrecord).",
 flags.DEFINE_float("test_fraction", 0.0, "Share of a data set without a test set that is held out as one.", 0, 0.9)
 flags.DEFINE_float("validation_fraction", 0.0, "Share of the training set that is held out for validation.", 0, 0.9)
 flags.DEFINE_integer("batch_size", 64, "Examples per update.")
-flags.DEFINE_list("augment", [], f"Augmentations of the training set, in their order: {', '.join(AUGMENTATIONS)}.")
-flags.register_validator(
+flags.DEFINE_string(
     "augment",
-    lambda names: set(names) <= set(AUGMENTATIONS),
-    message=f"augmentations are {', '.join(AUGMENTATIONS)}, with commas between",
+    "",
+    "Augmentations of the training set, in their order, such as random_crop(padding=2),mixup(0.2): "
+    f"{', '.join(data.augment.NAMES)}.",
 )
-flags.DEFINE_integer("crop_padding", 2, "Pixels by which random_crop moves an image at most.", lower_bound=0)
 
 # What the model is.
 flags.DEFINE_enum("model", "convnet", list(MODELS), "The network.")
@@ -209,17 +207,21 @@ def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline
         share = FLAGS.validation_fraction
         parts = data.split(source, {"train": 1 - share, "validation": share}, seed=FLAGS.seed)
         source, validation = parts["train"], parts["validation"]
-    augmentations = {
-        "flip_left_right": data.augment.flip_left_right,
-        "random_crop": lambda: data.augment.random_crop(FLAGS.crop_padding),
-    }
-    augment = data.augment.compose(*(augmentations[name]() for name in FLAGS.augment)) if FLAGS.augment else None
-    train = data.Pipeline(source, FLAGS.batch_size, augment=augment, transform=data.to_float)
+    augment, transform = data.augment.parse(FLAGS.augment, source.info.classes), data.to_float
+    if has_soft_labels():
+        # Those of an evaluation take the same form.
+        transform = data.augment.compose(transform, data.one_hot(source.info.classes))
+    train = data.Pipeline(source, FLAGS.batch_size, augment=augment, transform=transform)
 
     def evaluated(held_out):
-        return data.Pipeline(held_out, min(500, len(held_out)), shuffle=False, transform=data.to_float)
+        return data.Pipeline(held_out, min(500, len(held_out)), shuffle=False, transform=transform)
 
     return train, validation and evaluated(validation), evaluated(test)
+
+
+def has_soft_labels() -> bool:
+    """Whether labels are rows over the classes, as mixup makes them, and not class numbers."""
+    return getattr(data.augment.parse(FLAGS.augment), "soft_labels", False)
 
 
 def make_model(info: data.Info) -> tf.Module:
@@ -314,11 +316,14 @@ def make_trainer(pipeline: data.Pipeline, strategy: tf.distribute.Strategy | Non
     with engine.Replicas(strategy).scope():
         model, schedule = make_model(pipeline.info), make_schedule(FLAGS.decay_steps)
         optimizer = make_optimizer(schedule)
+    loss, accuracy = "sparse_categorical_crossentropy", engine.metrics.SparseCategoricalAccuracy()
+    if has_soft_labels():
+        loss, accuracy = "categorical_crossentropy", engine.metrics.CategoricalAccuracy()
     trainer = engine.Trainer(
         model,
-        engine.Supervised("sparse_categorical_crossentropy"),
+        engine.Supervised(loss),
         optimizer,
-        {"accuracy": engine.metrics.SparseCategoricalAccuracy()},
+        {"accuracy": accuracy},
         seed=FLAGS.seed,
         strategy=strategy,
         precision=FLAGS.precision,

@@ -17,7 +17,7 @@ from data.sources import Arrays, Info, Subset
 from data.splits import split
 from data.text_files import CharText, TextLines
 from data.tfrecord import TFRecords
-from data.transforms import to_float
+from data.transforms import normalize, one_hot, resize, to_float
 
 __all__ = [
     "NAMES",
@@ -32,6 +32,9 @@ __all__ = [
     "TextLines",
     "augment",
     "load",
+    "normalize",
+    "one_hot",
+    "resize",
     "split",
     "to_float",
 ]

@@ -40,18 +40,41 @@ class Draws:
         self._drawn = 0
 
     def uniform(self, *values):
-        """Uniform float32 numbers in [0, 1) of shape `[rows, *values]`.
+        """Uniform float32 numbers in [0, 1) of shape `[rows, *values]`; `values` are integers or int64 scalars.
 
         >>> draws = Draws(seed=0, epoch=0, position=0, rows=3)
         >>> draws.uniform().shape, draws.uniform(2, 5).shape
         (TensorShape([3]), TensorShape([3, 2, 5]))
         """
         # Whole counters for every row, so that a row can be found without drawing those before it.
-        counters = -(-math.prod(values) // 4)
+        count = math.prod(values)
+        counters = -(-count // 4)
+        numbers = tf.raw_ops.StatelessRandomUniformV2(
+            shape=tf.stack([self._rows, 4 * counters]), key=self._key, counter=self._counter(counters), alg=PHILOX
+        )
+        return tf.reshape(numbers[:, :count], tf.stack([self._rows, *values]))
+
+    def beta(self, alpha):
+        """Float32 numbers of the distribution Beta(alpha, alpha) of shape `[rows]`, 1 if alpha is 0.
+
+        x / (x + y) for x and y of the distribution Γ(alpha), which TensorFlow draws with 256 counters for each. Below
+        an alpha of 0.01 both can be 0 in float64; that counts as 1.
+        """
+        counter = self._counter(2 * 256)
+        if alpha == 0:
+            return tf.ones([self._rows])
+        gammas = tf.raw_ops.StatelessRandomGammaV3(
+            shape=tf.stack([self._rows, 2]),
+            key=self._key,
+            counter=counter,
+            alg=PHILOX,
+            alpha=tf.constant(alpha, tf.float64),
+        )
+        total = gammas[:, 0] + gammas[:, 1]
+        return tf.cast(tf.where(total > 0, gammas[:, 0] / total, 1.0), tf.float32)
+
+    def _counter(self, counters):
+        """Where the next draw of `counters` counters a row starts."""
         start = tf.stack([self._position * counters, self._epoch * 2**32 + self._drawn])
         self._drawn += 1
-        shape = tf.stack([self._rows, 4 * counters])
-        numbers = tf.raw_ops.StatelessRandomUniformV2(
-            shape=shape, key=self._key, counter=tf.cast(start, tf.uint64), alg=PHILOX
-        )
-        return tf.reshape(numbers[:, : math.prod(values)], [self._rows, *values])
+        return tf.cast(start, tf.uint64)

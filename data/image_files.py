@@ -5,10 +5,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from data import files, image_headers
+from data import files, image_headers, transforms
+from data.values import LUMA
 
-# What ITU-R BT.601 makes of red, green and blue, in parts of 2¹⁶: grey stays exactly what it is.
-_LUMA = np.array([19595, 38470, 7471], np.uint32)
 _SCAN = b"\xff\xda"
 _SCANS = 64
 
@@ -56,14 +55,13 @@ def pixels(path, mark, max_pixels):
 
 def luma(image):
     """Grey values `[height, width, 1]` of `[height, width, 3]`, 0.299·R + 0.587·G + 0.114·B (ITU-R BT.601)."""
-    return ((image @ _LUMA + (1 << 15)) >> 16).astype(np.uint8)[..., np.newaxis]
+    return ((image @ np.array(LUMA, np.uint32) + (1 << 15)) >> 16).astype(np.uint8)[..., np.newaxis]
 
 
 def resized(image, size):
     """The picture in another (height, width): bilinear, antialiased, rounded to uint8."""
     with tf.device("CPU:0"):
-        values = tf.image.resize(image, size, antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(values), 0.0, 255.0), tf.uint8).numpy()
+        return transforms.resized(tf.constant(image), size).numpy()
 
 
 def _header(stream, max_pixels):

@@ -31,7 +31,9 @@ class Pipeline:
     a tuple `(examples, first_row, rows)`: part `number` of the batch's `count` contiguous parts, the row of the
     batch at which it begins (int64), and how many rows it has (int32). Of n rows, part p of P begins at ⌊n·p/P⌋ and
     ends before ⌊n·(p+1)/P⌋. A part is what these rows are in the whole batch, bit for bit, as long as `augment` and
-    `transform` treat each example by itself. If it is empty, `rows` is 0 and `examples` is one row, its neighbour.
+    `transform` treat each example by itself. An `augment` that mixes examples has the attribute `whole_batch = True`:
+    it is then given all n rows, and each process takes its part of the result. If a part is empty, `rows` is 0 and
+    `examples` is one row, its neighbour.
 
     Raises ValueError unless 1 <= batch_size <= len(source).
     """
@@ -67,15 +69,21 @@ class Pipeline:
                 f"found epoch {epoch} and index {index}"
             )
         shard = _checked_shard(shard)
+        mixes = shard is not None and getattr(self._augment, "whole_batch", False)
 
         def batch(step):
             epoch, index = step // self.steps_per_epoch, step % self.steps_per_epoch
-            positions, place = self._part(index, shard)
+            part, place = self._part(index, shard)
+            # What mixes examples is given all of them, whoever reads a part.
+            positions = self._part(index, None)[0] if mixes else part
             indices = shuffled(positions, self.examples, seed, epoch) if self._shuffle else positions
             examples = self._read(indices)
             if self._augment:
                 draws = Draws(seed, epoch, position=positions[0], rows=tf.size(positions, tf.int64))
                 examples = self._augment(examples, draws)
+            if mixes:
+                begin, size = part[0] - positions[0], tf.size(part, tf.int64)
+                examples = {name: rows[begin : begin + size] for name, rows in examples.items()}
             return self._element(examples, place, shard)
 
         return _mapped(tf.data.Dataset.range(epoch * self.steps_per_epoch + index, _FOREVER), batch)

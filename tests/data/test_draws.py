@@ -17,12 +17,19 @@ def test_rows_of_a_batch_are_the_rows_of_the_whole_epoch(length, draw, shape, se
     whole, batch = Draws(seed, epoch, 0, length), Draws(seed, epoch, first, rows)
     for _ in range(2):
         np.testing.assert_array_equal(batch.uniform(*shape), whole.uniform(*shape)[first : first + rows])
+        np.testing.assert_array_equal(batch.beta(0.3), whole.beta(0.3)[first : first + rows])
 
 
 def test_a_graph_draws_the_same_numbers():
     traced = tf.function(lambda position, rows: Draws(3, 5, position, rows).uniform(2, 3))
     position, rows = tf.constant(11, tf.int64), tf.constant(4, tf.int64)
     np.testing.assert_array_equal(traced(position, rows), Draws(3, 5, 11, 4).uniform(2, 3))
+
+
+def test_sizes_that_are_known_when_it_runs_draw_as_those_that_are_known_before():
+    for shape in ((7,), (2, 5)):
+        known, tensors = Draws(3, 5, 11, 4), [tf.constant(size, tf.int64) for size in shape]
+        np.testing.assert_array_equal(Draws(3, 5, 11, 4).uniform(*tensors), known.uniform(*shape))
 
 
 def test_no_two_seeds_epochs_rows_or_draws_share_their_numbers():
