@@ -40,6 +40,7 @@ def _held_stderr():
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _held_stderr():
+    import numpy as np
     import tensorflow as tf
     from absl import app, flags, logging
 
@@ -163,6 +164,7 @@ flags.DEFINE_integer("keep_best", 0, "Best checkpoints by the monitored value th
 flags.DEFINE_integer("keep_every", None, "Each n-th checkpoint stays for ever.", lower_bound=1)
 flags.DEFINE_boolean("log_every_step", False, "A line of history.jsonl for each step instead of each loop.")
 flags.DEFINE_boolean("tensorboard", True, "Write scalars for TensorBoard.")
+flags.DEFINE_enum("mode", "train", ["train", "export"], "export: the finished run in run_dir becomes a SavedModel.")
 flags.DEFINE_string("replay", None, "Repeat, op by op, the step saved in <run>/failures/step-<number>; nothing else.")
 flags.DEFINE_list("drop_hooks", [], "Hooks whose state in the checkpoint may be forgotten.")
 
@@ -489,14 +491,41 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
 
 def replay(folder: Path) -> int:
     """The step that was saved in `<run>/failures/step-<number>`, once more, with the flags of its run."""
-    flagfile = folder.parent.parent / "flags.cfg"
-    if not flagfile.is_file():
-        raise ValueError(f"--replay={folder}: expected <run>/failures/step-<number>, but {flagfile} is not there")
-    FLAGS([sys.argv[0], f"--flagfile={flagfile}", "--nojit_compile"])
+    _take_flags(folder.parent.parent, f"--replay={folder}: expected <run>/failures/step-<number>")
     report, op = engine.replay(make_trainer(make_pipelines()[0], None)[0], folder)
     print(report)
     print(f"first op: {op or 'none: computed in one piece, all numbers are finite'}")
     return 0
+
+
+def export() -> int:
+    """The final model of a run as `export/`, a SavedModel that takes the data set's own inputs, and as `model.h5`."""
+    if not FLAGS.run_dir:
+        raise ValueError("--mode=export needs --run_dir, the folder of a finished run")
+    folder = Path(FLAGS.run_dir)
+    _take_flags(folder, f"--run_dir={folder}: expected a finished run")
+    pipeline = make_pipelines()[0]
+    model, info = make_model(pipeline.info), pipeline.info
+    engine.restore(model, folder / "checkpoints" / "model")
+    notes = {"dataset": info.name, "classes": list(info.class_names)}
+    first = pipeline.source[np.arange(1)]["inputs"]
+    exported = engine.export(
+        model,
+        folder / "export",
+        tf.TensorSpec([None, *info.input_shape], first.dtype),
+        preprocess=lambda inputs: data.to_float({"inputs": inputs})["inputs"],
+    )
+    whole = engine.save_model(model, folder / "model.h5", training=notes)
+    print(f"{exported} (a SavedModel, compared with the model) and {whole}")
+    return 0
+
+
+def _take_flags(run_dir: Path, expected: str) -> None:
+    """The flags of a run take the place of this command's; on one device, as they change no numbers there."""
+    flagfile = run_dir / "flags.cfg"
+    if not flagfile.is_file():
+        raise ValueError(f"{expected}, but {flagfile} is not there")
+    FLAGS([sys.argv[0], f"--flagfile={flagfile}", "--nojit_compile"])
 
 
 def _summary(result: dict) -> str:
@@ -516,7 +545,7 @@ def _flag_lines() -> dict[str, str]:
     """Every flag of this program as a line of a flagfile, by name; flags that are not set have none."""
     own = FLAGS.get_flags_for_module(sys.modules[__name__])
     lines = {flag.name: flag.serialize() for flag in own if flag.value is not None}
-    return {name: line for name, line in lines.items() if line and name not in ("run_dir", "replay")}
+    return {name: line for name, line in lines.items() if line and name not in ("run_dir", "replay", "mode")}
 
 
 def _above_0(name: str) -> float:
@@ -547,8 +576,8 @@ def main(argv: list[str]) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: every setting is a --flag=value")
-        if FLAGS.replay:
-            sys.exit(replay(Path(FLAGS.replay)))
+        if FLAGS.replay or FLAGS.mode == "export":
+            sys.exit(replay(Path(FLAGS.replay)) if FLAGS.replay else export())
         with _held_stderr():
             strategy = engine.make_strategy(FLAGS.strategy, FLAGS.num_replicas, worker_timeout_s=FLAGS.worker_timeout_s)
             tf.config.list_logical_devices()

@@ -4,6 +4,7 @@ from engine import hooks, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
 from engine.files.checkpoints import CheckpointError
+from engine.files.exporting import export
 from engine.files.hdf5 import ModelFileError
 from engine.files.models import load_model, save_model
 from engine.files.restoring import Restored
@@ -44,6 +45,7 @@ __all__ = [
     "Trainer",
     "WorkerLost",
     "cast",
+    "export",
     "freeze",
     "hooks",
     "load_model",

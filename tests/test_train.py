@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 
 import engine
@@ -413,3 +414,47 @@ def test_swa_and_a_plateau_by_flags(command, tmp_path):
     assert rates == [1e-3, 1e-3, 5e-4, 2.5e-4]
     saved = engine.files.restoring.saved_variables(tmp_path / "run" / "checkpoints" / "step-00000044")
     assert {"optimizer.learning_rate.factor", "hooks.reduce_on_plateau.best", "average.updates"} <= set(saved)
+
+
+def test_a_finished_run_is_exported(command, tmp_path):
+    assert command(*SMALL, "--epochs=1", "--run_dir=run", "--average=ema", "--average_decay=0.5")[0] == 0
+    code, out, _ = command("--mode=export", "--run_dir=run")
+    assert code == 0
+    assert "run/export (a SavedModel, compared with the model) and run/model.h5" in out
+    model = engine.load_model(tmp_path / "run" / "model.h5")
+    saved = train.make_model(train.make_pipelines()[0].info)
+    engine.restore(saved, tmp_path / "run" / "checkpoints" / "model")
+    assert engine.weights_sha256(model) == engine.weights_sha256(saved)
+    images = np.zeros((2, 28, 28, 1), np.uint8)
+    served = tf.saved_model.load(str(tmp_path / "run" / "export")).signatures["serving_default"]
+    np.testing.assert_allclose(
+        served(inputs=tf.constant(images))["outputs"], model(images / np.float32(255)), atol=1e-6
+    )
+    assert command("--mode=export", "--run_dir=none")[0] == 2
+    assert command("--mode=export")[0] == 2
+
+
+def test_a_step_that_is_not_finite_ends_a_run_and_is_replayed(command, tmp_path):
+    """One example weighs so much that its loss overflows; the others say that its label is wrong."""
+    weights, labels = np.ones(400, np.float32), np.zeros(400, np.int32)
+    weights[137], labels[137] = 3e38, 3
+    inputs = np.random.default_rng(0).integers(0, 255, (400, 8, 8, 1)).astype(np.uint8)
+    (tmp_path / "set").mkdir()
+    np.savez(tmp_path / "set" / "train.npz", inputs=inputs, labels=labels, weights=weights)
+    np.savez(tmp_path / "set" / "test.npz", inputs=inputs[:50], labels=labels[:50])
+    flags = ["--dataset=npz", f"--data_dir={tmp_path}/set", "--classes=4", "--model=mlp", "--units=8", "--seed=2"]
+    flags += ["--batch_size=20", "--learning_rate=0.1", "--epochs=2", "--checkpoint_every=5", "--notensorboard"]
+    code, _, err = command(*flags, "--run_dir=run")
+    assert code == 1
+    found = re.search(r"step (\d+) is not finite: loss inf; forward, in the sum Σwℓ", err)
+    assert result(tmp_path / "run")["stopped_by"] == "non_finite"
+    folder = f"run/failures/step-{found[1]}"
+    code, out, _ = command(f"--replay={folder}")
+    assert code == 0
+    assert out.startswith(f"step {found[1]} is not finite: loss inf; forward, in the sum Σwℓ")
+    assert re.search('first op: Detected Infinity or NaN in output 0 of eagerly-executing op "(Mul|MulNoNan|Sum)"', out)
+    assert command("--replay=run/failures/step-99999")[0] == 2
+    for policy in ("skip", "rollback"):
+        assert command(*flags, f"--on_non_finite={policy}", f"--run_dir={policy}")[0] == 0
+        assert result(tmp_path / policy)["stopped_by"] == "epochs"
+        assert result(tmp_path / policy)["steps"] == 40 if policy == "skip" else result(tmp_path / policy)["steps"] < 40
