@@ -1,6 +1,6 @@
 """The core of Tapeline: objective, step, loop, trainer, state; losses and metrics; hooks and files."""
 
-from engine import hooks, losses, metrics, regularizers
+from engine import hooks, keras_io, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
 from engine.files.checkpoints import CheckpointError
@@ -48,6 +48,7 @@ __all__ = [
     "export",
     "freeze",
     "hooks",
+    "keras_io",
     "load_model",
     "losses",
     "make_strategy",
