@@ -188,8 +188,7 @@ class Checkpoint(Hook):
         if not self._writer:
             return
         self._written()
-        for hook in run.active_hooks:
-            hook.sync()
+        failed = _failed_to_sync(run)
         values = checkpoints.snapshot(run.state.variables_by_path())
         facts = {"step": run.step, "number": self._number, "due": due, "run": _identity(run)}
         if self._monitored is not None and self._monitored[0] == run.step:
@@ -200,6 +199,8 @@ class Checkpoint(Hook):
         folder = self._folder(run.step)
 
         def write():
+            if failed:
+                raise failed
             checkpoints.save(folder, values, **facts)
             checkpoints.retain(self.directory, self.keep, self.keep_best, self.keep_every)
 
@@ -221,6 +222,16 @@ class Checkpoint(Hook):
         if self._lock:
             self._lock.release()
         self._writer = self._lock = None
+
+
+def _failed_to_sync(run: Any) -> OSError | None:
+    """Why what other hooks have written could not be brought to the disk, if so: a checkpoint would count on it."""
+    try:
+        for hook in run.active_hooks:
+            hook.sync()
+    except OSError as error:
+        return error
+    return None
 
 
 def _step(folder: Path) -> int:
