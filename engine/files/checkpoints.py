@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from engine.files.errors import reason
@@ -36,13 +35,14 @@ class UnknownFormat(CheckpointError):
     """A checkpoint of a version that is newer than this one: it is unharmed, and nothing may go on without it."""
 
 
-def snapshot(variables: Mapping[str, tf.Variable]) -> dict[str, Any]:
-    """The present values by path, as copies in the host's memory that no later update reaches."""
-    # A string's zero bytes would be lost in an array.
-    return {
-        path: tf.constant(variable.numpy(), tf.string) if variable.dtype == tf.string else np.array(variable.numpy())
-        for path, variable in variables.items()
-    }
+def snapshot(variables: Mapping[str, tf.Variable]) -> dict[str, tf.Tensor]:
+    """The present values by path, in the host's memory, where no later update reaches them.
+
+    On a processor nothing is copied here: a variable whose value is held like this is copied by its next update, in
+    the threads of the compiled step.
+    """
+    with tf.device("CPU:0"):
+        return {path: tf.identity(variable.read_value()) for path, variable in variables.items()}
 
 
 def save(folder: Path, values: Mapping[str, Any], **facts) -> Path:

@@ -30,7 +30,7 @@ class HistoryFile(Hook):
 
     def on_fit_begin(self, run: Any) -> None:
         """Keeps the lines up to the step that the run goes on from, but for those that will be written again."""
-        kept = [line for line in _whole_lines(self.path) if self._stays(json.loads(line), run)] if run.step else []
+        kept = [line for line in whole_lines(self.path) if self._stays(json.loads(line), run)] if run.step else []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_suffix(".writing")
         aside.write_text("".join(kept))
@@ -105,7 +105,7 @@ class HistoryFile(Hook):
         self._lines.clear()
 
 
-def _whole_lines(path: Path) -> list[str]:
+def whole_lines(path: Path) -> list[str]:
     """The lines that were written to their end; what a kill cut short is left out."""
     if not path.exists():
         return []

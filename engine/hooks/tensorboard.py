@@ -36,6 +36,11 @@ class TensorBoard(Hook):
         for folder in self.directory.glob("*/"):
             cut_back(folder, run.told)
 
+    def on_rollback(self, run: Any) -> None:
+        """As when a run is resumed."""
+        self.close()
+        self.on_fit_begin(run)
+
     def on_loop_end(self, run: Any, record: dict) -> None:
         """Writes training values and norms."""
         self._write(record, {**record, **{f"norms/{name}": value for name, value in run.last_norms.items()}})
