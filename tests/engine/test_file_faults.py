@@ -35,7 +35,7 @@ def scalars(folder):
     """What TensorBoard's own reader finds: (step, value) of the loss, by split."""
     found = {}
     for split in sorted(folder.iterdir()):
-        reader = EventAccumulator(str(split))
+        reader = EventAccumulator(str(split), size_guidance={"tensors": 0})
         reader.Reload()
         found[split.name] = [
             (event.step, float(tf.make_ndarray(event.tensor_proto))) for event in reader.Tensors("loss")
@@ -195,3 +195,19 @@ def test_a_new_folder_goes_again_where_an_error_came_before_the_first_line_and_n
     with RunDirectory(tmp_path / "done") as directory:
         directory.lock()
     assert (tmp_path / "done").exists()
+
+
+def test_tensorboard_shows_no_step_twice_after_a_rollback(tmp_path):
+    class Poison(engine.hooks.Hook):
+        left = 1
+
+        def on_loop_end(self, run, record):
+            if run.step == 13 and self.left:
+                self.left = 0
+                run.trainer.model.layers[0].bias.assign(np.full(8, np.nan))
+
+    made = trainer(optimizer=optim.Adam(0.03), steps_per_loop=1, on_non_finite="rollback")
+    hooks = [engine.hooks.Checkpoint(tmp_path / "checkpoints"), engine.hooks.TensorBoard(tmp_path / "tensorboard")]
+    made.fit(data.Pipeline(classified(), 10), epochs=4, hooks=[Poison("poison"), *hooks])
+    steps = [step for step, _ in scalars(tmp_path / "tensorboard")["train"]]
+    assert steps == list(range(1, steps[-1] + 1))
