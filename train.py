@@ -17,6 +17,7 @@ import shlex  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
+import threading  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -38,8 +39,29 @@ def _held_stderr():
             os.dup2(kept, 2)
 
 
+@contextlib.contextmanager
+def _left_on_signals():
+    """Ends the process in one line at a signal while what has better means (`engine.signals`) is being loaded."""
+    stderr = os.dup(2)
+
+    def leave(number, _):
+        os.write(stderr, f"{_LEFT % signal.Signals(number).name}\n".encode())
+        os._exit(128 + number)
+
+    # Python takes signals in the main thread only.
+    taken = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    handlers = {number: signal.signal(number, leave) for number in taken}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(stderr)
+
+
+_LEFT = "train.py: %s, and no step to be saved: start it again to go on"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-with _held_stderr():
+with _left_on_signals(), _held_stderr():
     import numpy as np
     import tensorflow as tf
     from absl import app, flags, logging
@@ -48,6 +70,7 @@ with _held_stderr():
     import engine
     import optim
     from engine.files import run_directory
+    from engine.signals import leave_on_signals
     from layers import nets
 
 FLAGS = flags.FLAGS
@@ -364,6 +387,7 @@ def make_hooks(
     """What runs between loops."""
     hooks = [
         Accepted(directory, lines),
+        engine.hooks.LeaveBeforeFirstStep(_LEFT),
         engine.hooks.Progress(),
         engine.hooks.EpochLines(),
         engine.hooks.Failures(directory.path / "failures"),
@@ -415,6 +439,7 @@ def train(strategy: tf.distribute.Strategy | None) -> int:
 def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Strategy | None) -> int:
     """One run in its folder; returns the exit code."""
     replicas = engine.Replicas(strategy)
+    replicas.chief_does(directory.lock_if_begun)
     before, lines = directory.flags(), _flag_lines()
     if FLAGS.decay_steps is None and "decay_steps" in before:
         # The schedule must not move because the epochs did.
@@ -461,6 +486,9 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
         history = error.history
         history.stopped_by = "non_finite"
     finished = history.stopped_by in run_directory.FINAL
+    if finished and replicas.any(history.signal is not None):
+        # It came while the last checkpoint was written, and whoever sent it does not wait for evaluations.
+        signal.raise_signal(history.signal or signal.SIGTERM)
     if finished and replicas.chief:
         with trainer.averaged():
             engine.save_weights(directory.checkpoints / "model", trainer.model)
@@ -594,15 +622,13 @@ def main(argv: list[str]) -> None:
             raise
         print(f"train.py: {engine.WorkerLost(error)}", file=sys.stderr, flush=True)
         os._exit(1)
-    except KeyboardInterrupt:
-        print("train.py: interrupted outside training; start it again to go on", file=sys.stderr)
-        code = 130
     sys.exit(code)
 
 
 def run() -> None:
     """The entry point of the installed command."""
-    app.run(main)
+    with leave_on_signals(_LEFT):
+        app.run(main)
 
 
 if __name__ == "__main__":

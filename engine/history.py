@@ -11,6 +11,7 @@ class History:
 
     records: dicts in the order they came, each with `split`, `step`, `epoch`, `loss`, `data_loss`, the metrics and,
     for training, `learning_rate` and `empty_steps` (updates left out because nothing weighed).
+    signal: the number of a signal that came to this process during the fit, after its last step, too.
     The other fields are those of `result.json`.
     """
 

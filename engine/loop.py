@@ -231,7 +231,7 @@ def evaluation_loop(
 ) -> Callable:
     """A compiled function `(iterator, count, stoppable) -> (done, sums)` over `count` batches.
 
-    `stop` ends it early if it is stoppable; where there are several workers it never is.
+    It ends early, between two batches, when `stop` becomes True on any worker, if it is stoppable.
     """
 
     def replica_sums(own):
@@ -250,15 +250,21 @@ def evaluation_loop(
 
     @tf.function(autograph=False)
     def loop(iterator, count, stoppable):
-        return tf.while_loop(
-            lambda done, _: tf.logical_and(done < count, tf.logical_not(tf.logical_and(stop, stoppable))),
-            lambda done, total: (
-                done + 1,
-                total + tf.add_n(replicas.run(replica_sums, replicas.slices(next(iterator)))),
-            ),
-            (0, tf.zeros([columns.width], tf.float64)),
+        def stopped():
+            return tf.logical_and(replicas.agreed(stop), stoppable)
+
+        def body(done, _, total):
+            total += tf.add_n(replicas.run(replica_sums, replicas.slices(next(iterator))))
+            with tf.control_dependencies([total]):
+                return done + 1, stopped(), total
+
+        done, _, total = tf.while_loop(
+            lambda done, stopped, _: tf.logical_and(done < count, tf.logical_not(stopped)),
+            body,
+            (0, stopped(), tf.zeros([columns.width], tf.float64)),
             parallel_iterations=1,
         )
+        return done, total
 
     return loop
 

@@ -167,6 +167,17 @@ class Replicas:
         """Whether an error means that another worker is gone, and not that something went wrong in this one."""
         return self.workers > 1 and isinstance(error, LOST) and bool(_SAID.search(str(error)))
 
+    def chief_does(self, action: Callable[[], None]) -> None:
+        """Runs `action` on the chief. ValueError and OSError that it raises there end all workers; between loops."""
+        failed = None
+        try:
+            if self.chief:
+                action()
+        except (ValueError, OSError) as error:
+            failed = error
+        if self.any(failed is not None):
+            raise failed or OSError("the chief could not go on, see there")
+
     def any(self, flag: bool) -> bool:
         """Whether it is so on any worker, between loops; the same answer on all."""
         return bool(self.worker_sum(float(flag)) > 0)

@@ -111,6 +111,10 @@ class Run:
         at_multiple = any(self.step % every == 0 for every in self._periods())
         return self.index % self.trainer.steps_per_loop == 0 or at_multiple or self.step == self.max_steps
 
+    def told(self, step: int) -> bool:
+        """Whether what a boundary at `step` writes was written before the state was saved; else it comes again."""
+        return step < self.step or (step == self.step and not self.pending)
+
     def next_boundary(self) -> int:
         """The step at which the next loop ends."""
         step, index, per_loop = self.step, self.index, self.trainer.steps_per_loop

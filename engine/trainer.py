@@ -143,7 +143,8 @@ class Trainer:
         `evaluate_every` steps, and at the end.
         hooks: run between compiled loops, in their order.
 
-        SIGINT and SIGTERM end the fit at the next step, `history.stopped_by == "signal"`; a second one kills.
+        SIGINT and SIGTERM end the fit at the next step, `history.stopped_by == "signal"`; a second one kills. One that
+        comes after the last step ends nothing, and is in `history.signal`.
         Raises `NonFinite`, which holds the history, where numbers are not finite and `on_non_finite` says so.
         """
         self.replicas.check_outside("fit")
@@ -162,7 +163,6 @@ class Trainer:
                 self._guard.finish(run)
                 if self._stopping():
                     run.stop("signal")
-                    run.history.signal = caught[0] if caught else None
                 sums = self.state.epoch_sums.numpy()
                 run.history.train = self._columns.values(sums) if self._columns.get(sums, "steps") else {}
                 run.history.stopped_by = run.stopped_by
@@ -177,6 +177,7 @@ class Trainer:
             finally:
                 for hook in run.active_hooks:
                     hook.close()
+        run.history.signal = caught[0] if caught else None
         self._guard.raise_if_met(run)
         return run.history
 
@@ -364,8 +365,6 @@ class Trainer:
         batches = int(dataset.cardinality())
         if batches < 1:
             raise ValueError("the number of batches of pipeline.evaluation() must be known, finite and at least 1")
-        # Workers sum up apart, and speak once at the end.
-        stoppable = stoppable and self.replicas.workers == 1
         with self.averaged():
             sums = loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
         return self.replicas.worker_sum(sums)

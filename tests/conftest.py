@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import hypothesis
 import pytest
 import tensorflow as tf
+from absl import flags
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(2)
@@ -29,3 +30,27 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "soak" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="a soak: run it with --soak"))
+
+
+@pytest.fixture
+def command(tmp_path, capsys, monkeypatch):
+    """The command line in this process: arguments -> (exit code, standard output, standard error)."""
+    # Its flags are those of one program; other tests need none.
+    import train
+
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        for name in flags.FLAGS:
+            flags.FLAGS[name].unparse()
+        flags.FLAGS.unparse_flags()
+        try:
+            rest = flags.FLAGS(["train.py", *arguments])
+            with pytest.raises(SystemExit) as exit:
+                train.main(rest)
+            code, message = exit.value.code, capsys.readouterr()
+        except flags.Error as error:
+            code, message = 1, (str(error), str(error))
+        return code, *message
+
+    return command

@@ -2,49 +2,22 @@
 
 import gzip
 import json
-import os
 import re
 import signal
 import struct
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags
+from commands import SMALL, finish, result, start
 
 import engine
 import train
 
-ROOT = Path(__file__).parent.parent
-SMALL = [
-    "--model=mlp",
-    "--units=8",
-    "--batch_size=500",
-    "--validation_fraction=0.1",
-    "--optimizer=adamw",
-    "--schedule=cosine",
-]
 RESULT_KEYS = {"steps", "epochs", "train", "validation", "test", "weights_sha256", "parameters", "resumed_from"} | {
     "examples_per_second", "time_to_first_step_s", "wall_s", "traces", "stopped_by",
 }  # fmt: skip
-
-
-def start(run_dir, *arguments):
-    """The command line as a process of its own."""
-    command = [sys.executable, str(ROOT / "train.py"), *SMALL, f"--run_dir={run_dir}", *arguments]
-    return subprocess.Popen(
-        command, cwd=run_dir.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
-    )
-
-
-def finish(process, code=0):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, err
-    return out, err
 
 
 def lines(run_dir):
@@ -58,10 +31,6 @@ def wait_for_lines(process, run_dir, count):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "no history came"
         time.sleep(0.01)
-
-
-def result(run_dir):
-    return json.loads((run_dir / "result.json").read_text())
 
 
 LONG = [
@@ -133,26 +102,6 @@ def test_a_run_killed_interrupted_and_resumed_is_the_undisturbed_run(tmp_path, u
 
 
 # What follows runs in this process: an error needs no TensorFlow of its own.
-
-
-@pytest.fixture
-def command(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments):
-        for name in flags.FLAGS:
-            flags.FLAGS[name].unparse()
-        flags.FLAGS.unparse_flags()
-        try:
-            rest = flags.FLAGS(["train.py", *arguments])
-            with pytest.raises(SystemExit) as exit:
-                train.main(rest)
-            code, message = exit.value.code, capsys.readouterr()
-        except flags.Error as error:
-            code, message = 1, (str(error), str(error))
-        return code, *message
-
-    return command
 
 
 def test_a_finished_run_that_is_started_again_prints_its_result(undisturbed, command):

@@ -271,7 +271,7 @@ def test_the_example_of_two_workers_runs(tmp_path):
 
 
 SCRIPT = """
-import sys
+import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 import numpy as np, tensorflow as tf
 import data, engine, layers, optim
@@ -297,6 +297,23 @@ try:
 except ValueError as error:
     print("refused", error)
 
+seen = []
+
+def slow(batch):
+    def see(inputs):
+        seen.append(1)
+        if replicas.worker == 1 and len(seen) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.02)
+        return inputs
+    inputs = tf.numpy_function(see, [batch["inputs"]], tf.float32)
+    return {**batch, "inputs": tf.ensure_shape(inputs, batch["inputs"].shape)}
+
+many = data.Arrays(np.zeros((4000, 4), np.float32), np.zeros(4000, np.int64))
+validation = data.Pipeline(many, 2, shuffle=False, transform=slow)
+history = trainer().fit(data.Pipeline(arrays, 8), epochs=9, validation=validation)
+print("evaluating", history.stopped_by, history.steps["step"][-1], len(seen) < 1000)
+
 class Broken:
     info, arrays = arrays.info, None
     def __len__(self):
@@ -311,7 +328,7 @@ trainer().fit(data.Pipeline(Broken(), 8, shuffle=False), max_steps=9)
 """
 
 
-def test_workers_agree_on_stopping_and_on_what_they_train_and_each_shows_its_own_error(tmp_path):
+def test_workers_agree_on_stopping_in_evaluations_too_and_on_what_they_train_and_each_shows_its_own_error(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     processes = []
@@ -330,7 +347,8 @@ def test_workers_agree_on_stopping_and_on_what_they_train_and_each_shows_its_own
         lines = out.splitlines()
         assert lines[0] == "stopped early_stopping 3", err
         assert lines[1].startswith("refused the workers differ"), err
-        assert lines[2] == "broken"
+        assert lines[2] == "evaluating signal 5 True"
+        assert lines[3] == "broken"
     assert all(process.returncode != 0 for process in processes)
     assert "disk read error" in said[1][1]
     assert ["a worker was lost" in err for _, err in said] == [True, False]

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
+
+from engine.files.errors import reason
 
 FORMAT = 2
 READABLE = (1, 2)
@@ -30,13 +31,18 @@ class CheckpointError(ValueError):
     """A checkpoint that is damaged or that does not fit what it is restored into."""
 
 
-def snapshot(variables: Mapping[str, tf.Variable]) -> dict[str, Any]:
-    """The present values by path, as copies in the host's memory that no later update reaches."""
-    # A string's zero bytes would be lost in an array.
-    return {
-        path: tf.constant(variable.numpy(), tf.string) if variable.dtype == tf.string else np.array(variable.numpy())
-        for path, variable in variables.items()
-    }
+class UnknownFormat(CheckpointError):
+    """A checkpoint of a version that is newer than this one: it is unharmed, and nothing may go on without it."""
+
+
+def snapshot(variables: Mapping[str, tf.Variable]) -> dict[str, tf.Tensor]:
+    """The present values by path, in the host's memory, where no later update reaches them.
+
+    On a processor nothing is copied here: a variable whose value is held like this is copied by its next update, in
+    the threads of the compiled step.
+    """
+    with tf.device("CPU:0"):
+        return {path: tf.identity(variable.read_value()) for path, variable in variables.items()}
 
 
 def save(folder: Path, values: Mapping[str, Any], **facts) -> Path:
@@ -58,7 +64,7 @@ def save(folder: Path, values: Mapping[str, Any], **facts) -> Path:
         sync(folder.parent)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise OSError(f"checkpoint {folder} could not be written: {_reason(error)}") from error
+        raise OSError(f"checkpoint {folder} could not be written: {reason(error)}") from error
     return folder
 
 
@@ -68,12 +74,6 @@ def _write(folder: Path, values: Mapping[str, Any]) -> None:
         tf.raw_ops.SaveV2(
             prefix=str(folder / PREFIX), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=tensors
         )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def sha256(path: Path) -> str:
@@ -112,10 +112,11 @@ def facts_of(folder: Path) -> dict:
         files = facts["files"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"checkpoint {folder} has no readable {_MANIFEST}: {error}") from None
-    # A number that is no number of a format is damage as well as a version of the future.
-    if facts.get("format") not in READABLE or not isinstance(files, dict) or not files:
+    number = facts.get("format")
+    if number not in READABLE or not isinstance(files, dict) or not files:
+        error = UnknownFormat if isinstance(number, int) and number > FORMAT else CheckpointError
         known = " and ".join(map(str, READABLE))
-        raise CheckpointError(f"checkpoint {folder} has format {facts.get('format')}, this version reads {known}")
+        raise error(f"checkpoint {folder} has format {number}, this version reads {known}")
     return facts
 
 
@@ -128,7 +129,7 @@ def latest(directory: Path, *, set_aside: bool = False) -> Path | None:
     """The newest checkpoint below `directory` that is complete and unharmed, or None where there are none at all.
 
     Damaged ones that are newer are named on stderr and, with `set_aside`, renamed to `damaged-…`. CheckpointError if
-    all are damaged.
+    all are damaged, or if a newer version of this code wrote one.
     """
     return _first_whole(directory, folders(directory)[::-1], set_aside)
 
@@ -163,6 +164,8 @@ def _first_whole(directory: Path, candidates: list[Path], set_aside: bool) -> Pa
     for folder in candidates:
         try:
             manifest(folder)
+        except UnknownFormat:
+            raise
         except CheckpointError as error:
             damaged.append((folder, error))
             continue
@@ -225,6 +228,11 @@ def _stays(folder: Path, every: int) -> bool:
 
 
 def sweep(directory: Path) -> None:
-    """Removes what interrupted writes left behind."""
+    """Removes what interrupted writes left behind, but for what was complete and lacked its name only."""
     for leftover in directory.glob(f"{_ASIDE}*"):
+        folder = directory / leftover.name.removeprefix(_ASIDE).rpartition("-")[0]
+        with contextlib.suppress(CheckpointError, OSError):
+            if not folder.exists() and manifest(leftover):
+                # A process that replaces a checkpoint and dies in between has taken away the old one already.
+                leftover.rename(folder)
         shutil.rmtree(leftover, ignore_errors=True)

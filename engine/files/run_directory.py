@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,11 +16,13 @@ class RunDirectory:
     """Where a run writes: `flags.cfg`, `history.jsonl`, `checkpoints/`, `tensorboard/`, `result.json`.
 
     The folder is made by the first thing that is written. OSError names it if that will not be possible.
-    `with RunDirectory(…) as directory:` lets go of what `lock` took.
+    `with RunDirectory(…) as directory:` lets go of what `lock` took, and removes a new folder again if an error ended
+    the run before its first step.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._new = not self.path.exists()
         there = self.path
         while not there.exists() and there != there.parent:
             there = there.parent
@@ -36,11 +39,21 @@ class RunDirectory:
         """Takes the folder for this process, until the `with` ends. OSError names the process that has it."""
         self._lock.acquire()
 
+    def lock_if_begun(self) -> None:
+        """Takes the folder at once if there is a run in it, so that what is read there stays as it is."""
+        if self._lock.path.exists():
+            self.lock()
+
     def __enter__(self) -> "RunDirectory":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_) -> None:
+        if error and self._new and self._lock.held and not self._begun():
+            shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
+
+    def _begun(self) -> bool:
+        return any(self.checkpoints.glob("step-*")) or (self.history.exists() and self.history.stat().st_size > 0)
 
     def flags(self) -> dict[str, str]:
         """The lines of `flags.cfg` by the name of the flag; empty as long as there is nothing to resume."""

@@ -6,6 +6,7 @@ from engine.hooks.exploding_loss import ExplodingLoss
 from engine.hooks.failures import Failures
 from engine.hooks.history_file import HistoryFile
 from engine.hooks.hook import Hook
+from engine.hooks.leave import LeaveBeforeFirstStep
 from engine.hooks.progress import EpochLines, Progress
 from engine.hooks.reduce_on_plateau import ReduceOnPlateau
 from engine.hooks.tensorboard import TensorBoard
@@ -18,6 +19,7 @@ __all__ = [
     "Failures",
     "HistoryFile",
     "Hook",
+    "LeaveBeforeFirstStep",
     "Progress",
     "ReduceOnPlateau",
     "TensorBoard",

@@ -29,7 +29,7 @@ class Checkpoint(Hook):
         keep_every: each n-th stays for ever, counted over those that were due by `every` or an epoch's end.
     drop: names of hooks whose state in the checkpoint is forgotten.
 
-    Training waits while the values are copied; they are written, hashed, synced and renamed in a thread of its own, one
+    Training waits while the values are looked at; they are written, hashed, synced and renamed in a thread, one
     checkpoint at a time. A write that fails is reported, the older checkpoints stand, and training goes on to the
     next; the last one of a fit must succeed (OSError).
 
@@ -188,9 +188,8 @@ class Checkpoint(Hook):
         if not self._writer:
             return
         self._written()
-        for hook in run.active_hooks:
-            hook.sync()
         values = checkpoints.snapshot(run.state.variables_by_path())
+        failed = _failed_to_sync(run)
         facts = {"step": run.step, "number": self._number, "due": due, "run": _identity(run)}
         if self._monitored is not None and self._monitored[0] == run.step:
             value = self._monitored[1] if math.isfinite(self._monitored[1]) else None
@@ -200,6 +199,8 @@ class Checkpoint(Hook):
         folder = self._folder(run.step)
 
         def write():
+            if failed:
+                raise failed
             checkpoints.save(folder, values, **facts)
             checkpoints.retain(self.directory, self.keep, self.keep_best, self.keep_every)
 
@@ -221,6 +222,16 @@ class Checkpoint(Hook):
         if self._lock:
             self._lock.release()
         self._writer = self._lock = None
+
+
+def _failed_to_sync(run: Any) -> OSError | None:
+    """Why what other hooks have written could not be brought to the disk, if so: a checkpoint would count on it."""
+    try:
+        for hook in run.active_hooks:
+            hook.sync()
+    except OSError as error:
+        return error
+    return None
 
 
 def _step(folder: Path) -> int:
