@@ -13,6 +13,7 @@ from data.catalogue import NAMES, load
 from data.image_folder import ImageFolder
 from data.numpy_files import NpyFiles
 from data.pipeline import Pipeline
+from data.sequences import Sequences
 from data.sources import Arrays, Info, Subset
 from data.splits import split
 from data.text_files import CharText, TextLines
@@ -27,6 +28,7 @@ __all__ = [
     "Info",
     "NpyFiles",
     "Pipeline",
+    "Sequences",
     "Subset",
     "TFRecords",
     "TextLines",

@@ -6,6 +6,13 @@ a dict of NumPy arrays (`inputs`, `labels`, optionally `weights`), each with `le
 as long as its objects can be hashed, which they can unless it defines `__eq__`. Text is an array of Python `bytes`,
 UTF-8, which TensorFlow takes for strings.
 
+A source of sequences also has `lengths`, an integer array `[examples]`: how many elements each of its `inputs` has. Its
+gather pads with zeros at the ends, to the longest of the rows asked for: `inputs [rows, max(lengths[indices])]`, and
+likewise whatever else has a value for each element (`labels`, `weights`). Of such a source a pipeline makes batches of
+like lengths, `inputs [batch, time]`, padded with zeros to one of at most 7 widths, and adds `lengths`, int32 `[batch]`.
+What layers take as a mask is then `inputs != 0` (`Embedding.compute_mask`), or `tf.sequence_mask(lengths, time)`.
+`data.Sequences` is one in memory.
+
 A stream has no length: its `length` is None, and instead of the gather it has `dataset(shard=None)`, a finite
 `tf.data.Dataset` of single examples, dicts of tensors, in an order that is always the same, made of stateless
 operations, so that its iterators can be saved. `shard=(number, count)` is one of `count` disjoint parts of it.
