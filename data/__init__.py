@@ -9,7 +9,9 @@
 """
 
 from data import augment
+from data.balance import balanced
 from data.catalogue import NAMES, load
+from data.concatenation import concatenate
 from data.image_folder import ImageFolder
 from data.numpy_files import NpyFiles
 from data.pipeline import Pipeline
@@ -33,6 +35,8 @@ __all__ = [
     "TFRecords",
     "TextLines",
     "augment",
+    "balanced",
+    "concatenate",
     "load",
     "normalize",
     "one_hot",

@@ -13,6 +13,11 @@ like lengths, `inputs [batch, time]`, padded with zeros to one of at most 7 widt
 What layers take as a mask is then `inputs != 0` (`Embedding.compute_mask`), or `tf.sequence_mask(lengths, time)`.
 `data.Sequences` is one in memory.
 
+More that a source may have: `labels`, all of them, where they are known without reading the examples; `cacheable =
+False`, where it is not in memory but its gather costs no more than a copy. A view that holds other examples of its
+`source` in every epoch has `drawn(indices, epoch)`, a function of int64 tensors: a pipeline reads
+`source[drawn(indices, epoch)]` (`data.balanced`).
+
 A stream has no length: its `length` is None, and instead of the gather it has `dataset(shard=None)`, a finite
 `tf.data.Dataset` of single examples, dicts of tensors, in an order that is always the same, made of stateless
 operations, so that its iterators can be saved. `shard=(number, count)` is one of `count` disjoint parts of it.
@@ -55,6 +60,9 @@ class Arrays:
     >>> len(source), source.info.input_shape, source[np.array([2, 0])]["labels"]
     (3, (2,), array([1, 0]))
     """
+
+    # Memory-mapped or not.
+    cacheable = False
 
     def __init__(self, inputs, labels=None, weights=None, *, info=None):
         given = {"inputs": inputs, "labels": labels, "weights": weights}
@@ -106,10 +114,29 @@ class Subset:
     def __getitem__(self, indices):
         return self.source[self.indices[indices]]
 
+    @property
+    def lengths(self):
+        """Those of the underlying sequences, or None."""
+        return self._taken("lengths")
+
+    @property
+    def labels(self):
+        """Those of the underlying source where it knows them without reading, or None."""
+        return self._taken("labels")
+
+    @property
+    def cacheable(self):
+        """Whether reading the underlying source is more than copying."""
+        return getattr(self.source, "cacheable", True)
+
     @functools.cached_property
     def arrays(self):
         """A gathered copy of the underlying arrays, or None when those are not in memory."""
         return None if self.source.arrays is None else self.source[self.indices]
+
+    def _taken(self, name):
+        found = getattr(self.source, name, None)
+        return None if found is None else found[self.indices]
 
 
 def texts(items):

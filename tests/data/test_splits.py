@@ -90,8 +90,8 @@ def test_shares_that_are_no_partition_are_refused(fractions, reason):
 
 def test_stratifying_needs_one_label_per_example():
     halves = {"a": 0.5, "b": 0.5}
-    with pytest.raises(ValueError, match="arrays has no labels to stratify by; pass stratify=False"):
+    with pytest.raises(ValueError, match="split: arrays has no labels; pass stratify=False"):
         data.split(data.Arrays(np.arange(4)), halves)
-    with pytest.raises(ValueError, match=r"one label per example is needed to stratify, found \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"one label per example is needed, found \(4, 2\)"):
         data.split(data.Arrays(np.arange(4), labels=np.zeros([4, 2])), halves)
     assert len(data.split(data.Arrays(np.arange(4)), halves, stratify=False)["a"]) == 2

@@ -1,0 +1,58 @@
+"""How a pipeline takes batches from a source that answers `source[indices]`."""
+
+import tensorflow as tf
+
+from data.plan import Plan
+from data.reading import reader
+from data.sharding import rows_of
+from data.weighting import weighting
+from data.widths import widths
+
+
+class Indexed:
+    """Batches as indices, which are gathered when they are due: any of them at once. See `Pipeline`."""
+
+    def __init__(self, source, batch_size, steps, *, shuffle, weights, cache):
+        if not isinstance(shuffle, bool):
+            found = f"{source.info.name} is shuffled as a whole, found {shuffle!r}"
+            raise ValueError(f"Pipeline: shuffle must be True or False: {found}")
+        self._examples, self._batch_size = len(source), batch_size
+        # A view that draws anew in every epoch says what it draws from.
+        self._drawn = getattr(source, "drawn", None)
+        source = source.source if self._drawn else source
+        self._read = reader(source, cache)
+        self._weigh = None if weights is None else weighting(weights, source.info, len(source))
+        self._lengths = None
+        if getattr(source, "lengths", None) is not None:
+            self._lengths = tf.constant(source.lengths, tf.int64)
+            self._widths = tf.constant(widths(source.lengths))
+        order = {"shuffle": shuffle, "lengths": self._lengths, "drawn": self._drawn}
+        self._plan = Plan(self._examples, batch_size, steps, **order)
+
+    def training(self, seed, epoch, index):
+        """An endless dataset of the indices of batches, from batch `index` of `epoch` on; a short one ends in −1."""
+        return self._plan.batches(seed, epoch, index)
+
+    def evaluation(self):
+        """A dataset of the indices of batches in the source's order."""
+
+        def indices(step):
+            first = step * self._batch_size
+            found = tf.range(first, tf.minimum(first + self._batch_size, self._examples))
+            return self._drawn(found, 0) if self._drawn else found
+
+        return tf.data.Dataset.range(-(-self._examples // self._batch_size)).map(indices)
+
+    def examples(self, indices, shard):
+        """A shard's examples of a batch, and their place in it."""
+        indices = indices[: tf.reduce_sum(tf.cast(indices >= 0, tf.int32))]
+        own, place = rows_of(shard, tf.size(indices, tf.int64))
+        part = indices[own]
+        if self._lengths is None:
+            examples = self._read(part)
+        else:
+            # The batch's width, whichever part of it this is.
+            longest = tf.reduce_max(tf.gather(self._lengths, indices))
+            examples = self._read(part, self._widths[tf.searchsorted(self._widths, longest[tf.newaxis])[0]])
+            examples["lengths"] = tf.cast(tf.gather(self._lengths, part), tf.int32)
+        return (self._weigh(examples, part) if self._weigh else examples), place
