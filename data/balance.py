@@ -1,5 +1,7 @@
 """Class-balanced sampling."""
 
+import operator
+
 import numpy as np
 import tensorflow as tf
 
@@ -37,13 +39,13 @@ class Balanced:
             if number not in found:
                 raise ValueError(f"balanced: {source.info.name} has no example of class {number}: leave the class out")
         self._counts, self._starts = counts, np.cumsum(counts) - counts
-        self._per_class = counts.max() if per_class is None else per_class
+        self._per_class = int(counts.max()) if per_class is None else operator.index(per_class)
         if self._per_class < 1:
             raise ValueError(f"balanced: per_class must be at least 1, found {per_class}")
         self.source, self.info = source, source.info
 
     def __len__(self):
-        return len(self._counts) * int(self._per_class)
+        return len(self._counts) * self._per_class
 
     def __getitem__(self, indices):
         return self.source[self.drawn(np.asarray(indices), 0, np.take)]
