@@ -24,15 +24,16 @@ class Streamed:
     def training(self, seed, epoch, index):
         """An endless dataset of batches from batch `index` of `epoch` on; what lies before it is read over."""
 
-        def batches(number):
+        def batches(number, skipped):
             examples = self._whole()
             if self._buffer > 1:
                 examples = _shuffled(examples, self._buffer, words([2], tf.int64, seed, "stream", number))
             # Not `drop_remainder`, which would make the batch size static.
-            skipped = tf.where(number == epoch, tf.constant(index, tf.int64), 0)
             return examples.batch(self._batch_size).take(self._steps).skip(skipped)
 
-        epochs = tf.data.Dataset.range(epoch, FOREVER)
+        # The position is in elements, not in the graph: a saved iterator can be restored from any other position.
+        first, later = (tf.data.Dataset.from_tensors(tf.constant(skipped, tf.int64)) for skipped in (index, 0))
+        epochs = tf.data.Dataset.zip((tf.data.Dataset.range(epoch, FOREVER), first.concatenate(later.repeat())))
         return epochs.flat_map(tf.autograph.experimental.do_not_convert(batches))
 
     def evaluation(self):
