@@ -14,6 +14,7 @@ from engine.cut import Cut, explained
 from engine.guard import Guard
 from engine.history import History
 from engine.hooks.hook import Hook
+from engine.hooks.saved_iterator import SavedIterator
 from engine.loop import Columns, evaluation_loop, prediction_step, training_loop
 from engine.loss_scale import LossScale, loss_scale_for
 from engine.metrics import Metric
@@ -216,8 +217,10 @@ class Trainer:
         return self.replicas.any(bool(self._stop))
 
     def _prepare(self, train, epochs, max_steps, validation, evaluate_every, hooks) -> Run:
+        # Each of several workers would need a state of its own: there, the position is read up to.
+        saved = [SavedIterator()] if getattr(train, "saves_iterator", False) and self.replicas.workers == 1 else []
         # What saves the state comes last, when every other hook has done its part.
-        hooks = sorted(hooks, key=lambda hook: hook.saves)
+        hooks = sorted([*hooks, *saved], key=lambda hook: hook.saves)
         names = [hook.name for hook in hooks]
         for name in names:
             if names.count(name) > 1:
@@ -251,6 +254,7 @@ class Trainer:
 
     def _run(self, run: Run, started: float) -> None:
         iterator, examples, seconds = None, 0, 0.0
+        saved = next((hook for hook in run.hooks if isinstance(hook, SavedIterator)), None)
         while not self._over(run):
             if run.pending and not self._boundary(run):
                 break
@@ -262,7 +266,8 @@ class Trainer:
             if self._over(run):
                 break
             if iterator is None:
-                iterator = iter(run.train.training(self.seed, run.epoch, run.index, **self.replicas.shard()))
+                dataset = run.train.training(self.seed, run.epoch, run.index, **self.replicas.shard())
+                iterator = saved.begin(dataset) if saved else iter(dataset)
             traces = self.traces
             loop = self._training_loop(run, iterator.element_spec)
             fresh = loop.experimental_get_tracing_count() == 0
@@ -273,6 +278,9 @@ class Trainer:
             with explained(self.jit_compile), self._guard.watching(run), checks:
                 rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
             now = time.perf_counter()
+            if saved and len(rows) < count and self.replicas.copies_ahead:
+                # A loop that was stopped has fetched a batch that no step has seen.
+                saved.forget()
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
             if self.traces == traces and len(rows):
