@@ -260,7 +260,7 @@ class Trainer:
                 break
             if run.overflowed:
                 self._guard.met(run, None)
-                iterator = None
+                iterator = _left(saved)
                 continue
             run.check_finished()
             if self._over(run):
@@ -278,9 +278,9 @@ class Trainer:
             with explained(self.jit_compile), self._guard.watching(run), checks:
                 rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
             now = time.perf_counter()
-            if saved and len(rows) < count and self.replicas.copies_ahead:
+            if len(rows) < count and self.replicas.copies_ahead:
                 # A loop that was stopped has fetched a batch that no step has seen.
-                saved.forget()
+                iterator = _left(saved)
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
             if self.traces == traces and len(rows):
@@ -289,8 +289,8 @@ class Trainer:
                 run.history.examples_per_second = examples / seconds
             self.advance(run, rows[:-1] if halted else rows)
             if halted:
+                iterator = _left(saved)
                 self._guard.met(run, rows[-1])
-                iterator = None
 
     def loss_of(self, row: np.ndarray) -> float:
         """The loss in a step's row."""
@@ -396,3 +396,9 @@ class Trainer:
                 on_trace=self._traces.traced,
             ),
         )
+
+
+def _left(saved: SavedIterator | None) -> None:
+    """The iterator to go on with, once the present one is not where the run is: none yet."""
+    if saved:
+        saved.forget()
