@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from data.plan import Plan
-from data.reading import reader
+from data.reading import Reader
 from data.sharding import rows_of
 from data.weighting import weighting
 from data.widths import widths
@@ -20,7 +20,7 @@ class Indexed:
         # A view that draws anew in every epoch says what it draws from.
         self._drawn = getattr(source, "drawn", None)
         source = source.source if self._drawn else source
-        self._read = reader(source, cache)
+        self._read = Reader(source, cache)
         self._weigh = None if weights is None else weighting(weights, source.info, len(source))
         self._lengths = None
         if getattr(source, "lengths", None) is not None:
@@ -56,3 +56,8 @@ class Indexed:
             examples = self._read(part, self._widths[tf.searchsorted(self._widths, longest[tf.newaxis])[0]])
             examples["lengths"] = tf.cast(tf.gather(self._lengths, part), tf.int32)
         return (self._weigh(examples, part) if self._weigh else examples), place
+
+    def cause(self, error):
+        """What the source raised, if that is what TensorFlow's error tells of."""
+        failure = self._read.failure
+        return failure if failure is not None and str(failure) in str(error) else None

@@ -8,7 +8,7 @@ import tensorflow as tf
 from data.draws import Draws
 from data.indexed import Indexed
 from data.plan import FOREVER
-from data.sharding import checked_shard
+from data.sharding import checked_shard, rows_of
 from data.stateless import check_stateless
 from data.streamed import Streamed
 
@@ -43,7 +43,9 @@ class Pipeline:
     a tuple `(examples, first_row, rows)`: part `number` of the batch's `count` contiguous parts, the row of the
     batch at which it begins (int64), and how many rows it has (int32). Of n rows, part p of P begins at ⌊n·p/P⌋ and
     ends before ⌊n·(p+1)/P⌋. A part is what these rows are in the whole batch, bit for bit, as long as `augment` and
-    `transform` treat each example by itself. If it is empty, `rows` is 0 and `examples` is one row, its neighbour.
+    `transform` treat each example by itself. An `augment` that mixes examples has the attribute `whole_batch = True`:
+    it is then given all n rows, and each process takes its part of the result. If a part is empty, `rows` is 0 and
+    `examples` is one row, its neighbour.
 
     Raises ValueError unless 1 <= batch_size <= len(source), and for options that are none.
     """
@@ -100,13 +102,18 @@ class Pipeline:
             )
         epoch, index = epoch + index // self.steps_per_epoch, index % self.steps_per_epoch
         shard = checked_shard(shard)
+        # What mixes examples is given all of them, whoever takes a part.
+        mixes = getattr(self._augment, "whole_batch", False)
 
         def batch(step, taken):
             epoch, first = step // self.steps_per_epoch, step % self.steps_per_epoch * self.batch_size
-            examples, place = self._batches.examples(taken, shard)
+            examples, place = self._batches.examples(taken, None if mixes else shard)
+            rows = tf.shape(examples["inputs"], tf.int64)[0]
             if self._augment:
-                rows = tf.shape(examples["inputs"], tf.int64)[0]
                 examples = self._augment(examples, Draws(seed, epoch, position=first + place[0], rows=rows))
+            if mixes and shard:
+                own, place = rows_of(shard, rows)
+                examples = {name: value[own] for name, value in examples.items()}
             return self._element(examples, place, shard)
 
         steps = tf.data.Dataset.range(epoch * self.steps_per_epoch + index, FOREVER)
@@ -127,6 +134,10 @@ class Pipeline:
                 self._batches.evaluation(), lambda taken: self._element(*self._batches.examples(taken, shard), shard)
             )
         return self._evaluations[shard]
+
+    def cause(self, error):
+        """The source's own exception, which names file or row, behind a `tf.errors.OpError` of reading; or None."""
+        return self._batches.cause(error)
 
     def _element(self, examples, place, shard):
         examples = self._transform(examples) if self._transform else examples

@@ -12,44 +12,50 @@ from data.cache import kept
 _tensors = weakref.WeakKeyDictionary()
 
 
-def reader(source, cache):
-    """The gather of a source as a function `(indices, width=None) -> examples` of tensors, for use in a graph.
+class Reader:
+    """The gather of a source for use in a graph: `reader(indices, width)` is examples, tensors by name.
 
-    indices: int64 `[batch]`; width: what sequences are padded to, where the source is one of sequences.
     cache: whether what was read is kept, as in `data.cache.kept`.
+    `failure` is what the source raised last, or None.
     """
-    gather_from = kept(source, cache)
-    if source.arrays is not None:
-        if source not in _tensors:
-            # Captured by graphs, not embedded in them; on the host, where they run. tf.constant would hold a
-            # second copy until the next garbage collection.
-            with tf.device("CPU:0"):
-                _tensors[source] = {name: tf.identity(array) for name, array in source.arrays.items()}
-        tensors = _tensors[source]
-        return lambda indices, width=None: {name: tf.gather(tensor, indices) for name, tensor in tensors.items()}
 
-    atexit.unregister(_free_iterators)
-    atexit.register(_free_iterators)
-    example, growing = source[np.zeros(1, np.int64)], _growing(source)
-    dtypes = [array.dtype for array in example.values()]
+    def __init__(self, source, cache):
+        self.failure = None
+        self._source, self._tensors = kept(source, cache), None
+        if source.arrays is not None:
+            if source not in _tensors:
+                # Captured by graphs, not embedded in them; on the host, where they run. tf.constant would hold a
+                # second copy until the next garbage collection.
+                with tf.device("CPU:0"):
+                    _tensors[source] = {name: tf.identity(array) for name, array in source.arrays.items()}
+            self._tensors = _tensors[source]
+        else:
+            self._example, self._growing = source[np.zeros(1, np.int64)], _growing(source)
+            atexit.unregister(_free_iterators)
+            atexit.register(_free_iterators)
 
-    def gather(indices):
-        found = gather_from[indices]
-        return [found[name] for name in example]
-
-    def read(indices, width=None):
-        examples = {}
-        arrays = zip(example.items(), tf.numpy_function(gather, [indices], dtypes), strict=True)
-        for (name, one), array in arrays:
-            if name in growing:
-                array = tf.ensure_shape(array, [None, None, *one.shape[2:]])
+    def __call__(self, indices, width=None):
+        """The rows of int64 indices `[batch]`; what has a value for each element of a sequence is padded to `width`."""
+        if self._tensors is not None:
+            return {name: tf.gather(tensor, indices) for name, tensor in self._tensors.items()}
+        dtypes = [array.dtype for array in self._example.values()]
+        examples = dict(zip(self._example, tf.numpy_function(self._gather, [indices], dtypes), strict=True))
+        for name, one in self._example.items():
+            if name in self._growing:
+                array = tf.ensure_shape(examples[name], [None, None, *one.shape[2:]])
                 missing = [[0, 0], [0, width - tf.shape(array, tf.int64)[1]], *[[0, 0]] * (one.ndim - 2)]
                 examples[name] = tf.pad(array, missing)
             else:
-                examples[name] = tf.ensure_shape(array, [None, *one.shape[1:]])
+                examples[name] = tf.ensure_shape(examples[name], [None, *one.shape[1:]])
         return examples
 
-    return read
+    def _gather(self, indices):
+        try:
+            found = self._source[indices]
+        except Exception as error:
+            self.failure = error
+            raise
+        return [found[name] for name in self._example]
 
 
 def _free_iterators():

@@ -47,6 +47,11 @@ class Streamed:
         examples = {name: value[own] for name, value in batch.items()} if shard else batch
         return (self._weigh(examples, None) if self._weigh else examples), place
 
+    def cause(self, error):
+        """What is damaged, if the source can tell, and TensorFlow's error is one of reading."""
+        damage = self._source.damage() if "Iterator" in str(error) and hasattr(self._source, "damage") else None
+        return damage and ValueError(damage)
+
     def _whole(self):
         # Another number of examples than the source says would shift all later epochs.
         return self._source.dataset().apply(tf.data.experimental.assert_cardinality(self._source.examples))

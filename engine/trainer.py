@@ -21,6 +21,7 @@ from engine.metrics import Metric
 from engine.names import frozen_names, variable_paths
 from engine.non_finite import checked_numerics
 from engine.objective import Terms, as_objective, checked_for
+from engine.reading import told_by
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run, is_count
 from engine.signals import stop_on_signals
@@ -197,7 +198,7 @@ class Trainer:
         predict = self._traces.get(
             "predict", {}, lambda: prediction_step(self.model, compute_dtype=self.precision.compute)
         )
-        with self.averaged():
+        with self.averaged(), told_by(pipeline):
             batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
         return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
@@ -275,7 +276,7 @@ class Trainer:
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
             count = 1 if fresh or self.check_numerics else run.next_boundary() - run.step
             checks = checked_numerics() if self.check_numerics and fresh else contextlib.nullcontext()
-            with explained(self.jit_compile), self._guard.watching(run), checks:
+            with explained(self.jit_compile), self._guard.watching(run), checks, told_by(run.train):
                 rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
             now = time.perf_counter()
             if len(rows) < count and self.replicas.copies_ahead:
@@ -374,7 +375,7 @@ class Trainer:
             raise ValueError("the number of batches of pipeline.evaluation() must be known, finite and at least 1")
         # Workers sum up apart, and speak once at the end.
         stoppable = stoppable and self.replicas.workers == 1
-        with self.averaged():
+        with self.averaged(), told_by(pipeline):
             sums = loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
         return self.replicas.worker_sum(sums)
 

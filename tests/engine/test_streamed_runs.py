@@ -119,3 +119,24 @@ def test_evaluation_and_prediction_read_a_stream_in_its_order():
     streamed, indexed = (data.Pipeline(source, 7, shuffle=False) for source in (Stream(), SOURCE))
     assert run.evaluate(streamed) == run.evaluate(indexed)
     np.testing.assert_array_equal(run.predict(streamed), run.predict(indexed))
+
+
+class Broken:
+    """A source whose row 25 can't be read."""
+
+    arrays, info = None, SOURCE.info
+
+    def __len__(self):
+        return len(SOURCE)
+
+    def __getitem__(self, indices):
+        if 25 in indices:
+            raise ValueError("pictures/25.png: row 25: truncated; put it back")
+        return SOURCE[indices]
+
+
+def test_what_a_source_says_of_a_row_ends_fit_and_evaluation():
+    broken, run = data.Pipeline(Broken(), 4), trainer()
+    for read in (lambda: run.fit(broken, epochs=1), lambda: run.evaluate(broken), lambda: run.predict(broken)):
+        with pytest.raises(ValueError, match=r"^pictures/25.png: row 25: truncated; put it back$"):
+            read()
