@@ -30,23 +30,23 @@ class Indexed:
         self._plan = Plan(self._examples, batch_size, steps, **order)
 
     def training(self, seed, epoch, index):
-        """An endless dataset of the indices of batches, from batch `index` of `epoch` on; a short one ends in −1."""
+        """An endless dataset of (batch, epoch, position of its first row), from batch `index` of `epoch` on."""
         return self._plan.batches(seed, epoch, index)
 
     def evaluation(self):
-        """A dataset of the indices of batches in the source's order."""
+        """A dataset of batches in the source's order."""
 
-        def indices(step):
+        def batch(step):
             first = step * self._batch_size
-            found = tf.range(first, tf.minimum(first + self._batch_size, self._examples))
-            return self._drawn(found, 0) if self._drawn else found
+            indices = tf.range(first, tf.minimum(first + self._batch_size, self._examples))
+            return {"indices": self._drawn(indices, 0) if self._drawn else indices, "rows": tf.size(indices, tf.int64)}
 
-        return tf.data.Dataset.range(-(-self._examples // self._batch_size)).map(indices)
+        return tf.data.Dataset.range(-(-self._examples // self._batch_size)).map(batch)
 
-    def examples(self, indices, shard):
+    def examples(self, batch, shard):
         """A shard's examples of a batch, and their place in it."""
-        indices = indices[: tf.reduce_sum(tf.cast(indices >= 0, tf.int32))]
-        own, place = rows_of(shard, tf.size(indices, tf.int64))
+        indices = batch["indices"][: batch["rows"]]
+        own, place = rows_of(shard, batch["rows"])
         part = indices[own]
         if self._lengths is None:
             examples = self._read(part)

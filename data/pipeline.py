@@ -105,19 +105,17 @@ class Pipeline:
         # What mixes examples is given all of them, whoever takes a part.
         mixes = getattr(self._augment, "whole_batch", False)
 
-        def batch(step, taken):
-            epoch, first = step // self.steps_per_epoch, step % self.steps_per_epoch * self.batch_size
+        def batch(taken, epoch, first):
             examples, place = self._batches.examples(taken, None if mixes else shard)
-            rows = tf.shape(examples["inputs"], tf.int64)[0]
             if self._augment:
+                rows = tf.shape(examples["inputs"], tf.int64)[0]
                 examples = self._augment(examples, Draws(seed, epoch, position=first + place[0], rows=rows))
             if mixes and shard:
                 own, place = rows_of(shard, rows)
                 examples = {name: value[own] for name, value in examples.items()}
             return self._element(examples, place, shard)
 
-        steps = tf.data.Dataset.range(epoch * self.steps_per_epoch + index, FOREVER)
-        dataset = self._mapped(tf.data.Dataset.zip((steps, self._batches.training(seed, epoch, index))), batch)
+        dataset = self._mapped(self._batches.training(seed, epoch, index), batch)
         if self.saves_iterator:
             check_stateless(dataset)
         return dataset

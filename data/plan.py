@@ -25,9 +25,10 @@ class Plan:
         self._windows = -(-steps // _WINDOW)
 
     def batches(self, seed, epoch, index):
-        """An endless dataset of the indices of batches, int64 `[batch_size]`, from batch `index` of `epoch` on.
+        """An endless dataset of batches from batch `index` of `epoch` on: (batch, epoch, first).
 
-        A short batch is followed by −1.
+        batch: its `indices`, `[batch_size]`, of which so many `rows` count, fewer where the batch is short; first:
+        the position in the epoch of its first row. All int64.
         """
         first = epoch * self._windows + index // _WINDOW
         windows = tf.data.Dataset.range(first, FOREVER).map(
@@ -38,6 +39,7 @@ class Plan:
     def _window(self, window, seed):
         epoch, first = window // self._windows, window % self._windows * _WINDOW
         batches = tf.minimum(self._steps - first, _WINDOW)
+        begins = tf.range(first, first + batches) * self._batch_size
         positions = tf.range(first * self._batch_size, (first + batches) * self._batch_size)
         indices = tf.minimum(positions, self._examples - 1)
         if self._shuffle:
@@ -46,7 +48,9 @@ class Plan:
             indices = self._drawn(indices, epoch)
         if self._shuffle and self._lengths is not None:
             indices = self._of_like_lengths(indices, first, seed, epoch)
-        return tf.reshape(tf.where(positions < self._examples, indices, -1), [-1, self._batch_size])
+        rows = tf.minimum(self._examples - begins, self._batch_size)
+        batch = {"indices": tf.reshape(indices, [-1, self._batch_size]), "rows": rows}
+        return batch, tf.fill([batches], epoch), begins
 
     def _of_like_lengths(self, indices, first, seed, epoch):
         whole = tf.minimum(self._examples // self._batch_size - first, _WINDOW)

@@ -21,8 +21,11 @@ def checked_shard(shard):
 def rows_of(shard, size):
     """The slice that is a shard's part of a batch of `size` rows, int64, and its place: (first row, rows).
 
-    Operations on 0 rows are a trap for whoever computes with them: the slice of an empty part is one row.
+    Operations on 0 rows are a trap for whoever computes with them: the slice of an empty part is one row. Without a
+    shard, None, it is the whole batch.
     """
-    number, count = shard or (0, 1)
+    if shard is None:
+        return slice(None), (tf.constant(0, tf.int64), tf.cast(size, tf.int32))
+    number, count = shard
     begin, end = size * number // count, size * (number + 1) // count
     return slice(begin, tf.maximum(end, begin + 1)), (begin, tf.cast(end - begin, tf.int32))

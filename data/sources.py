@@ -64,6 +64,11 @@ class Arrays:
     # Memory-mapped or not.
     cacheable = False
 
+    @property
+    def labels(self):
+        """All labels, or None."""
+        return self._arrays.get("labels")
+
     def __init__(self, inputs, labels=None, weights=None, *, info=None):
         given = {"inputs": inputs, "labels": labels, "weights": weights}
         self._arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}

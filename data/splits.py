@@ -14,13 +14,15 @@ def split(source, fractions, seed=0, stratify=True):
     `fractions` maps names to positive shares that sum to 1; the sizes are those shares of the examples,
     rounded so that they add up. With `stratify`, each class is dealt out in the same proportion: of two
     parts, neither is one example away from its share of any class. That needs one label per example.
-    Raises ValueError for shares that do not sum to 1, an empty part, or labels that cannot be stratified.
+    Raises ValueError for shares that do not sum to 1, an empty part, labels that cannot be stratified, or a stream.
 
     >>> from data import Arrays
     >>> parts = split(Arrays(np.arange(20), labels=np.arange(20) % 2), {"train": 0.8, "validation": 0.2})
     >>> {name: np.bincount(part.arrays["labels"]).tolist() for name, part in parts.items()}
     {'train': [8, 8], 'validation': [2, 2]}
     """
+    if getattr(source, "length", 0) is None:
+        raise ValueError(f"split: {source.info.name} is a stream, which has no parts; make files of their own for them")
     shares = np.array(list(fractions.values()), np.float64)
     if not (shares.size and np.all(shares > 0) and math.isclose(shares.sum(), 1.0)):
         raise ValueError(f"split: fractions must be positive and sum to 1, found {fractions}")

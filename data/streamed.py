@@ -22,19 +22,25 @@ class Streamed:
             raise ValueError(f"Pipeline: shuffle must be True, False or a number of examples, found {shuffle!r}")
 
     def training(self, seed, epoch, index):
-        """An endless dataset of batches from batch `index` of `epoch` on; what lies before it is read over."""
+        """An endless dataset of (batch, epoch, position of its first row), from batch `index` of `epoch` on.
+
+        What lies before that is read over.
+        """
 
         def batches(number, skipped):
             examples = self._whole()
             if self._buffer > 1:
                 examples = _shuffled(examples, self._buffer, words([2], tf.int64, seed, "stream", number))
             # Not `drop_remainder`, which would make the batch size static.
-            return examples.batch(self._batch_size).take(self._steps).skip(skipped)
+            whole = examples.batch(self._batch_size).take(self._steps)
+            numbered = tf.data.Dataset.zip((whole, tf.data.Dataset.range(self._steps))).skip(skipped)
+            return numbered.map(plain(lambda batch, step: (batch, number, step * self._batch_size)))
 
+        plain = tf.autograph.experimental.do_not_convert
         # The position is in elements, not in the graph: a saved iterator can be restored from any other position.
         first, later = (tf.data.Dataset.from_tensors(tf.constant(skipped, tf.int64)) for skipped in (index, 0))
         epochs = tf.data.Dataset.zip((tf.data.Dataset.range(epoch, FOREVER), first.concatenate(later.repeat())))
-        return epochs.flat_map(tf.autograph.experimental.do_not_convert(batches))
+        return epochs.flat_map(plain(batches))
 
     def evaluation(self):
         """A dataset of batches in the stream's order."""

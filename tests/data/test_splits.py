@@ -95,3 +95,25 @@ def test_stratifying_needs_one_label_per_example():
     with pytest.raises(ValueError, match=r"one label per example is needed, found \(4, 2\)"):
         data.split(data.Arrays(np.arange(4), labels=np.zeros([4, 2])), halves)
     assert len(data.split(data.Arrays(np.arange(4)), halves, stratify=False)["a"]) == 2
+
+
+class Unread:
+    """A source that knows its labels, and whose examples must not be read for them."""
+
+    arrays, info, labels = None, data.Info("unread", 2), np.array([0, 1, 1, 0, 1, 1])
+
+    def __len__(self):
+        return 6
+
+
+def test_where_labels_are_known_no_example_is_read_to_stratify():
+    parts = data.split(Unread(), {"a": 0.5, "b": 0.5})
+    assert [sorted(part.labels) for part in parts.values()] == [[0, 1, 1]] * 2
+
+
+def test_a_stream_has_no_parts():
+    class Stream:
+        length, info = None, data.Info("records")
+
+    with pytest.raises(ValueError, match="split: records is a stream, which has no parts"):
+        data.split(Stream(), {"a": 0.5, "b": 0.5})
