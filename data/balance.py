@@ -5,6 +5,7 @@ import operator
 import numpy as np
 import tensorflow as tf
 
+from data.sources import check_indexed
 from data.splits import shuffled_by_class
 
 
@@ -32,6 +33,7 @@ class Balanced:
     arrays = None
 
     def __init__(self, source, per_class, seed):
+        check_indexed("balanced", source)
         # Class after class, each in the order in which its examples take turns.
         self._order, labels = shuffled_by_class(source, seed, "balanced")
         found, counts = np.unique(labels, return_counts=True)

@@ -5,6 +5,8 @@ import functools
 
 import numpy as np
 
+from data.sources import check_indexed
+
 
 def concatenate(sources):
     """One source of the examples of `sources`, in their order: those of the first, then those of the second, ….
@@ -26,6 +28,8 @@ class Concatenation:
     def __init__(self, sources):
         if not sources:
             raise ValueError("concatenate: expected at least one source, found none")
+        for source in sources:
+            check_indexed("concatenate", source)
         self.sources = sources
         first, *others = [_facts(source) for source in sources]
         for number, facts in enumerate(others, 1):

@@ -144,6 +144,12 @@ class Subset:
         return None if found is None else found[self.indices]
 
 
+def check_indexed(who, source):
+    """ValueError, naming who asks, for a stream: its examples can't be picked."""
+    if getattr(source, "length", 0) is None:
+        raise ValueError(f"{who}: {source.info.name} is a stream, whose examples can't be picked: make files of them")
+
+
 def texts(items):
     """A 1-D array of `bytes` from a list of them; NumPy's own `S` would drop zero bytes at their ends."""
     array = np.empty(len(items), object)

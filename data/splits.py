@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from data.draws import philox_key
-from data.sources import Subset
+from data.sources import Subset, check_indexed
 
 
 def split(source, fractions, seed=0, stratify=True):
@@ -21,8 +21,7 @@ def split(source, fractions, seed=0, stratify=True):
     >>> {name: np.bincount(part.arrays["labels"]).tolist() for name, part in parts.items()}
     {'train': [8, 8], 'validation': [2, 2]}
     """
-    if getattr(source, "length", 0) is None:
-        raise ValueError(f"split: {source.info.name} is a stream, which has no parts; make files of their own for them")
+    check_indexed("split", source)
     shares = np.array(list(fractions.values()), np.float64)
     if not (shares.size and np.all(shares > 0) and math.isclose(shares.sum(), 1.0)):
         raise ValueError(f"split: fractions must be positive and sum to 1, found {fractions}")

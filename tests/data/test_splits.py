@@ -111,9 +111,14 @@ def test_where_labels_are_known_no_example_is_read_to_stratify():
     assert [sorted(part.labels) for part in parts.values()] == [[0, 1, 1]] * 2
 
 
-def test_a_stream_has_no_parts():
+@pytest.mark.parametrize(
+    "pick",
+    [lambda stream: data.split(stream, {"a": 1.0}), data.balanced, lambda stream: data.concatenate([stream])],
+    ids=["split", "balanced", "concatenate"],
+)
+def test_a_stream_s_examples_can_not_be_picked(pick):
     class Stream:
         length, info = None, data.Info("records")
 
-    with pytest.raises(ValueError, match="split: records is a stream, which has no parts"):
-        data.split(Stream(), {"a": 0.5, "b": 0.5})
+    with pytest.raises(ValueError, match=r"^\w+: records is a stream, whose examples can't be picked"):
+        pick(Stream())
