@@ -104,6 +104,8 @@ flags.DEFINE_integer("classes", None, "Number of classes (npz, npy, tfrecord).",
 flags.DEFINE_float("test_fraction", 0.0, "Share of a data set without a test set that is held out as one.", 0, 0.9)
 flags.DEFINE_float("validation_fraction", 0.0, "Share of the training set that is held out for validation.", 0, 0.9)
 flags.DEFINE_integer("batch_size", 64, "Examples per update.")
+flags.DEFINE_list("class_weights", [], "How much examples count by class, such as 0=2,7=0.5; other classes count 1.")
+flags.DEFINE_boolean("balanced", False, "Epochs draw as many examples of each class as the largest one has.")
 flags.DEFINE_string(
     "augment",
     "",
@@ -236,10 +238,14 @@ def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline
     if has_soft_labels():
         # Those of an evaluation take the same form.
         transform = data.augment.compose(transform, data.one_hot(source.info.classes))
-    train = data.Pipeline(source, FLAGS.batch_size, augment=augment, transform=transform)
+    source = data.balanced(source, seed=FLAGS.seed) if FLAGS.balanced else source
+    options = {"augment": augment, "transform": transform, "weights": _class_weights() or None}
+    train = data.Pipeline(source, FLAGS.batch_size, **options)
 
     def evaluated(held_out):
-        return data.Pipeline(held_out, min(500, len(held_out)), shuffle=False, transform=transform)
+        # A stream can't be asked for its len().
+        size = held_out.examples if hasattr(held_out, "examples") else len(held_out)
+        return data.Pipeline(held_out, min(500, size), shuffle=False, transform=transform)
 
     return train, validation and evaluated(validation), evaluated(test)
 
@@ -468,7 +474,7 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     parameters = engine.parameter_count(trainer.model)
     watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
     shared = f", {replicas}" if replicas.count > 1 else ""
-    print(f"{FLAGS.model} with {parameters:,} parameters on {len(pipeline.source):,} images of {FLAGS.dataset}{shared}")
+    print(f"{FLAGS.model} with {parameters:,} parameters on {pipeline.examples:,} images of {FLAGS.dataset}{shared}")
     print(f"run directory {directory.path}; to watch: {watch}", flush=True)
 
     before_fit = time.perf_counter() - _STARTED
@@ -581,6 +587,15 @@ def _above_0(name: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"--{name} must be a finite number above 0, got {value}")
     return value
+
+
+def _class_weights() -> dict[int, float]:
+    try:
+        pairs = [part.split("=") for part in FLAGS.class_weights]
+        return {int(number): float(weight) for number, weight in pairs}
+    except ValueError:
+        given = FLAGS["class_weights"].serialize()
+        raise ValueError(f"--class_weights must be class=weight with commas between, got {given}") from None
 
 
 def _integers(name: str) -> list[int]:

@@ -9,10 +9,13 @@
 """
 
 from data import augment
+from data.balance import balanced
 from data.catalogue import NAMES, load
+from data.concatenation import concatenate
 from data.image_folder import ImageFolder
 from data.numpy_files import NpyFiles
 from data.pipeline import Pipeline
+from data.sequences import Sequences
 from data.sources import Arrays, Info, Subset
 from data.splits import split
 from data.text_files import CharText, TextLines
@@ -27,10 +30,13 @@ __all__ = [
     "Info",
     "NpyFiles",
     "Pipeline",
+    "Sequences",
     "Subset",
     "TFRecords",
     "TextLines",
     "augment",
+    "balanced",
+    "concatenate",
     "load",
     "normalize",
     "one_hot",

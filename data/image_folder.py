@@ -61,9 +61,9 @@ class ImageFolder:
             warnings.warn(f"image_folder: skipped {share}: {reason}", stacklevel=2)
         self._paths = [paths[row] for row in kept]
         self._marks = [looks[row][0] for row in kept]
-        self._labels = np.array([labels[row] for row in kept], np.int32)
+        self.labels = np.array([labels[row] for row in kept], np.int32)
         for label, name in enumerate(found):
-            if label not in self._labels:
+            if label not in self.labels:
                 raise ValueError(f"{root / name}: a class without images ({', '.join(SUFFIXES)}): fill or remove it")
         self._resize = image_size is not None
         size = tuple(image_size) if self._resize else self._one_size([looks[row][1:] for row in kept])
@@ -76,7 +76,7 @@ class ImageFolder:
         images = np.empty([len(indices), *self.info.input_shape], np.uint8)
         for row, image in enumerate(self._pool.map(self._image, np.asarray(indices).tolist())):
             images[row] = image
-        return {"inputs": images, "labels": self._labels[indices]}
+        return {"inputs": images, "labels": self.labels[indices]}
 
     def _look(self, path, decode):
         """(mark, height, width) of a file, or in words why it is bad."""

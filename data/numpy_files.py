@@ -4,6 +4,7 @@ An `.npy` file is `\\x93NUMPY`, a version, the length of a header, the header (a
 shape as text) and the values. NumPy enhancement proposal 1, "A simple file format for NumPy arrays".
 """
 
+import functools
 import os
 import re
 import struct
@@ -50,6 +51,11 @@ class NpyFiles:
 
     def __len__(self):
         return len(self._files["inputs"])
+
+    @functools.cached_property
+    def labels(self):
+        """All labels, or None: they are read at once, without the inputs."""
+        return self._files["labels"].rows(np.arange(len(self))) if "labels" in self._files else None
 
     def __getitem__(self, indices):
         rows = {name: file.rows(indices) for name, file in self._files.items()}

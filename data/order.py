@@ -24,19 +24,20 @@ def shuffled(positions, length, seed, epoch):
     """
     positions = tf.convert_to_tensor(positions, tf.int64)
     if length <= _SORTED_UP_TO:
-        return tf.cast(tf.gather(tf.argsort(_words([length], tf.int64, seed, epoch)), positions), tf.int64)
-    for key in tf.unstack(_words([3, 3], tf.uint32, seed, epoch)):
+        return tf.cast(tf.gather(tf.argsort(words([length], tf.int64, seed, "order", epoch)), positions), tf.int64)
+    for key in tf.unstack(words([3, 3], tf.uint32, seed, "order", epoch)):
         last = tf.constant(length - 1, tf.int64)
         positions = tf.raw_ops.RandomIndexShuffle(index=positions, seed=key, max_index=last, rounds=4)
     return positions
 
 
-def _words(shape, dtype, seed, epoch):
+def words(shape, dtype, seed, purpose, epoch, block=0):
+    """Random integers of all bits, a function of (seed, purpose, epoch) from counter `block` on; 4 words a counter."""
     # The epoch is the counter's high word: as the low one, neighbouring epochs would share words.
-    counter = tf.stack([tf.constant(0, tf.int64), tf.convert_to_tensor(epoch, tf.int64)])
+    counter = tf.stack([tf.convert_to_tensor(value, tf.int64) for value in (block, epoch)])
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=shape,
-        key=philox_key(seed, "order"),
+        key=philox_key(seed, purpose),
         counter=tf.cast(counter, tf.uint64),
         alg=PHILOX,
         dtype=dtype,

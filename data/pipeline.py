@@ -2,18 +2,18 @@
 
 import operator
 import os
-import weakref
 
-import numpy as np
 import tensorflow as tf
 
 from data.draws import Draws
-from data.order import shuffled
+from data.indexed import Indexed
+from data.plan import FOREVER
+from data.sharding import checked_shard, rows_of
+from data.stateless import check_stateless
+from data.streamed import Streamed
 
-_FOREVER = 2**63 - 1
 _WORKERS = min(16, os.cpu_count() or 1)
 _AHEAD = 8
-_tensors = weakref.WeakKeyDictionary()
 
 
 class Pipeline:
@@ -23,9 +23,21 @@ class Pipeline:
     is cut into batches of `batch_size`, of which the last may be short; `drop_remainder` leaves that one out.
     A batch is a dict of tensors `[batch, …]`, its static batch size None. In training,
     `augment(batch, draws) -> batch` sees the source's own dtypes (uint8 images) before
-    `transform(batch) -> batch`, which evaluation applies as well. Both are traced, once per dataset,
-    and not converted by AutoGraph: an `if` on a tensor needs `tf.cond` or a `tf.function` of its own.
-    A source that is not in memory is read by `source[indices]`, from several threads at a time.
+    `transform(batch) -> batch`, which evaluation applies as well; labels and weights may change in both. They are
+    traced once per dataset, and not converted by AutoGraph: an `if` on a tensor needs `tf.cond` or a `tf.function` of
+    its own.
+
+    weights: a mapping from class numbers to how much their examples count (classes that it lacks count 1), or an array
+        of one weight for each example. They are multiplied with the source's own, in training and in evaluation, and
+        `augment` and `transform` find the product in the batch.
+    cache: whether what a source reads that is not in memory is kept there. "auto": if all of it takes at most 1 GiB,
+        and reading is more than copying; True: always, an error where it exceeds the machine's memory; False: never.
+    workers: threads that read and prepare batches, by default one for each core and at most 16. `source[indices]`
+        is called from several of them at a time.
+
+    Sequences, a source with `lengths`, come in batches of like lengths, padded as `data.sources` says: a shuffled epoch
+    is sorted by length within windows of 64 batches, whose order is shuffled again. How much is
+    padding `data.widths.widths` says.
 
     Several processes read one pipeline with `shard=(number, count)`, each only its own examples. An element is then
     a tuple `(examples, first_row, rows)`: part `number` of the batch's `count` contiguous parts, the row of the
@@ -35,19 +47,39 @@ class Pipeline:
     it is then given all n rows, and each process takes its part of the result. If a part is empty, `rows` is 0 and
     `examples` is one row, its neighbour.
 
-    Raises ValueError unless 1 <= batch_size <= len(source).
+    Raises ValueError unless 1 <= batch_size <= len(source), and for options that are none.
     """
 
-    def __init__(self, source, batch_size, *, shuffle=True, augment=None, transform=None, drop_remainder=False):
+    def __init__(
+        self,
+        source,
+        batch_size,
+        *,
+        shuffle=True,
+        drop_remainder=False,
+        augment=None,
+        transform=None,
+        weights=None,
+        cache="auto",
+        workers=_WORKERS,
+    ):
         self.source = source
         self.info = source.info
-        self.examples = len(source)
-        self.batch_size = _checked(batch_size, source)
-        self.steps_per_epoch = self.examples // self.batch_size if drop_remainder else self._batches()
-        self._shuffle = shuffle
+        self.saves_iterator = getattr(source, "length", 0) is None
+        self.examples = source.examples if self.saves_iterator else len(source)
+        self.batch_size = _count("batch_size", batch_size, self.examples, f", the size of {source.info.name}")
+        whole, short = divmod(self.examples, self.batch_size)
+        self.steps_per_epoch = whole + (short > 0 and not drop_remainder)
+        self._workers = _count("workers", workers)
         self._augment = augment
         self._transform = transform
-        self._read = _reader(source)
+        options = {"shuffle": shuffle, "weights": weights}
+        if self.saves_iterator:
+            if cache is True:
+                raise ValueError(f"Pipeline: cache=True can't keep {source.info.name}, which is a stream")
+            self._batches = Streamed(source, self.batch_size, self.steps_per_epoch, **options)
+        else:
+            self._batches = Indexed(source, self.batch_size, self.steps_per_epoch, cache=cache, **options)
         self._evaluations = {}
 
     def training(self, seed, epoch=0, index=0, *, shard=None):
@@ -57,7 +89,7 @@ class Pipeline:
         once, wherever that is. `seed` is any Python integer. `index` may be `steps_per_epoch`, which is the
         next epoch's start. Raises ValueError for a position that no run can have, or a shard that is none.
 
-        >>> import data
+        >>> import data, numpy as np
         >>> pipeline = data.Pipeline(data.Arrays(np.arange(5)), batch_size=2)
         >>> epoch = [batch["inputs"].numpy() for batch in pipeline.training(seed=0).take(3)]
         >>> sorted(np.concatenate(epoch).tolist()), len(epoch[-1])
@@ -68,116 +100,64 @@ class Pipeline:
                 f"training: expected epoch >= 0 and index from 0 to {self.steps_per_epoch}, "
                 f"found epoch {epoch} and index {index}"
             )
-        shard = _checked_shard(shard)
-        mixes = shard is not None and getattr(self._augment, "whole_batch", False)
+        epoch, index = epoch + index // self.steps_per_epoch, index % self.steps_per_epoch
+        shard = checked_shard(shard)
+        # What mixes examples is given all of them, whoever takes a part.
+        mixes = getattr(self._augment, "whole_batch", False)
 
-        def batch(step):
-            epoch, index = step // self.steps_per_epoch, step % self.steps_per_epoch
-            part, place = self._part(index, shard)
-            # What mixes examples is given all of them, whoever reads a part.
-            positions = self._part(index, None)[0] if mixes else part
-            indices = shuffled(positions, self.examples, seed, epoch) if self._shuffle else positions
-            examples = self._read(indices)
+        def batch(taken, epoch, first):
+            examples, place = self._batches.examples(taken, None if mixes else shard)
             if self._augment:
-                draws = Draws(seed, epoch, position=positions[0], rows=tf.size(positions, tf.int64))
-                examples = self._augment(examples, draws)
-            if mixes:
-                begin, size = part[0] - positions[0], tf.size(part, tf.int64)
-                examples = {name: rows[begin : begin + size] for name, rows in examples.items()}
+                rows = tf.shape(examples["inputs"], tf.int64)[0]
+                examples = self._augment(examples, Draws(seed, epoch, position=first + place[0], rows=rows))
+            if mixes and shard:
+                own, place = rows_of(shard, rows)
+                examples = {name: value[own] for name, value in examples.items()}
             return self._element(examples, place, shard)
 
-        return _mapped(tf.data.Dataset.range(epoch * self.steps_per_epoch + index, _FOREVER), batch)
+        dataset = self._mapped(self._batches.training(seed, epoch, index), batch)
+        if self.saves_iterator:
+            check_stateless(dataset)
+        return dataset
 
     def evaluation(self, *, shard=None):
         """A finite `tf.data.Dataset` in the source's order: nothing shuffled, augmented or dropped.
 
         Raises ValueError for a shard that is none.
         """
-        shard = _checked_shard(shard)
-
-        def batch(index):
-            positions, place = self._part(index, shard)
-            return self._element(self._read(positions), place, shard)
-
+        shard = checked_shard(shard)
         # Traced once, however often a run evaluates.
         if shard not in self._evaluations:
-            self._evaluations[shard] = _mapped(tf.data.Dataset.range(self._batches()), batch)
+            self._evaluations[shard] = self._mapped(
+                self._batches.evaluation(), lambda taken: self._element(*self._batches.examples(taken, shard), shard)
+            )
         return self._evaluations[shard]
 
-    def _batches(self):
-        return -(-self.examples // self.batch_size)
-
-    def _part(self, index, shard):
-        """Where a shard's part of batch `index` stands: positions in the epoch, then (first row, rows)."""
-        first = index * self.batch_size
-        size = tf.minimum(self.examples - first, self.batch_size)
-        number, count = shard or (0, 1)
-        begin, end = size * number // count, size * (number + 1) // count
-        # Operations on 0 rows are a trap for whoever computes with them: an empty part reads one row.
-        positions = first + tf.range(begin, tf.maximum(end, begin + 1))
-        return positions, (begin, tf.cast(end - begin, tf.int32))
+    def cause(self, error):
+        """The source's own exception, which names file or row, behind a `tf.errors.OpError` of reading; or None."""
+        return self._batches.cause(error)
 
     def _element(self, examples, place, shard):
         examples = self._transform(examples) if self._transform else examples
         return (examples, *place) if shard else examples
 
+    def _mapped(self, steps, batch):
+        # AutoGraph would take several times as long to trace, and bury an augmentation's error under its own.
+        plain = tf.autograph.experimental.do_not_convert(batch)
+        options = tf.data.Options()
+        # The rewriter finds nothing to do here, but serialises the whole source to look, for every iterator.
+        options.experimental_optimization.apply_default_optimizations = False
+        # Its tuner keeps a dropped iterator alive until the tuner's next look, which can be a minute away.
+        options.autotune.enabled = False
+        batches = steps.map(plain, self._workers, deterministic=True).prefetch(_AHEAD)
+        return batches.with_options(options)
 
-def _checked(batch_size, source):
+
+def _count(name, value, most=None, what=""):
     try:
-        if 1 <= operator.index(batch_size) <= len(source) and not isinstance(batch_size, bool):
-            return operator.index(batch_size)
+        if 1 <= operator.index(value) <= (most or FOREVER) and not isinstance(value, bool):
+            return operator.index(value)
     except TypeError:
         pass
-    raise ValueError(
-        f"Pipeline: batch_size must be an integer from 1 to {len(source)}, the size of {source.info.name}, "
-        f"found {batch_size!r}"
-    )
-
-
-def _checked_shard(shard):
-    if shard is None:
-        return None
-    try:
-        number, count = map(operator.index, shard)
-        if 0 <= number < count:
-            return number, count
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"Pipeline: shard must be (number, count) with 0 <= number < count, found {shard!r}")
-
-
-def _mapped(steps, batch):
-    # AutoGraph would take several times as long to trace, and bury an augmentation's error under its own.
-    plain = tf.autograph.experimental.do_not_convert(batch)
-    options = tf.data.Options()
-    # The rewriter finds nothing to do here, but serialises the whole source to look, for every iterator.
-    options.experimental_optimization.apply_default_optimizations = False
-    # Its tuner keeps a dropped iterator alive until the tuner's next look, which can be a minute away.
-    options.autotune.enabled = False
-    batches = steps.map(plain, _WORKERS, deterministic=True).prefetch(_AHEAD)
-    return batches.with_options(options)
-
-
-def _reader(source):
-    """The gather of a source as a function of int64 tensors `[batch]`, for use in a graph."""
-    if source.arrays is not None:
-        if source not in _tensors:
-            # Captured by graphs, not embedded in them; on the host, where they run. tf.constant would hold a
-            # second copy until the next garbage collection.
-            with tf.device("CPU:0"):
-                _tensors[source] = {name: tf.identity(array) for name, array in source.arrays.items()}
-        tensors = _tensors[source]
-        return lambda indices: {name: tf.gather(tensor, indices) for name, tensor in tensors.items()}
-
-    example = source[np.zeros(1, np.int64)]
-    dtypes = [array.dtype for array in example.values()]
-
-    def gather(indices):
-        found = source[indices]
-        return [found[name] for name in example]
-
-    def read(indices):
-        arrays = zip(example.items(), tf.numpy_function(gather, [indices], dtypes), strict=True)
-        return {name: tf.ensure_shape(array, [None, *one.shape[1:]]) for (name, one), array in arrays}
-
-    return read
+    span = f"from 1 to {most}{what}" if most else "of at least 1"
+    raise ValueError(f"Pipeline: {name} must be an integer {span}, found {value!r}")

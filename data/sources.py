@@ -6,6 +6,18 @@ a dict of NumPy arrays (`inputs`, `labels`, optionally `weights`), each with `le
 as long as its objects can be hashed, which they can unless it defines `__eq__`. Text is an array of Python `bytes`,
 UTF-8, which TensorFlow takes for strings.
 
+A source of sequences also has `lengths`, an integer array `[examples]`: how many elements each of its `inputs` has. Its
+gather pads with zeros at the ends, to the longest of the rows asked for: `inputs [rows, max(lengths[indices])]`, and
+likewise whatever else has a value for each element (`labels`, `weights`). Of such a source a pipeline makes batches of
+like lengths, `inputs [batch, time]`, padded with zeros to one of at most 7 widths, and adds `lengths`, int32 `[batch]`.
+What layers take as a mask is then `inputs != 0` (`Embedding.compute_mask`), or `tf.sequence_mask(lengths, time)`.
+`data.Sequences` is one in memory.
+
+More that a source may have: `labels`, all of them, where they are known without reading the examples; `cacheable =
+False`, where it is not in memory but its gather costs no more than a copy. A view that holds other examples of its
+`source` in every epoch has `drawn(indices, epoch)`, a function of int64 tensors: a pipeline reads
+`source[drawn(indices, epoch)]` (`data.balanced`).
+
 A stream has no length: its `length` is None, and instead of the gather it has `dataset(shard=None)`, a finite
 `tf.data.Dataset` of single examples, dicts of tensors, in an order that is always the same, made of stateless
 operations, so that its iterators can be saved. `shard=(number, count)` is one of `count` disjoint parts of it.
@@ -48,6 +60,14 @@ class Arrays:
     >>> len(source), source.info.input_shape, source[np.array([2, 0])]["labels"]
     (3, (2,), array([1, 0]))
     """
+
+    # Memory-mapped or not.
+    cacheable = False
+
+    @property
+    def labels(self):
+        """All labels, or None."""
+        return self._arrays.get("labels")
 
     def __init__(self, inputs, labels=None, weights=None, *, info=None):
         given = {"inputs": inputs, "labels": labels, "weights": weights}
@@ -99,10 +119,35 @@ class Subset:
     def __getitem__(self, indices):
         return self.source[self.indices[indices]]
 
+    @property
+    def lengths(self):
+        """Those of the underlying sequences, or None."""
+        return self._taken("lengths")
+
+    @property
+    def labels(self):
+        """Those of the underlying source where it knows them without reading, or None."""
+        return self._taken("labels")
+
+    @property
+    def cacheable(self):
+        """Whether reading the underlying source is more than copying."""
+        return getattr(self.source, "cacheable", True)
+
     @functools.cached_property
     def arrays(self):
         """A gathered copy of the underlying arrays, or None when those are not in memory."""
         return None if self.source.arrays is None else self.source[self.indices]
+
+    def _taken(self, name):
+        found = getattr(self.source, name, None)
+        return None if found is None else found[self.indices]
+
+
+def check_indexed(who, source):
+    """ValueError, naming who asks, for a stream: its examples can't be picked."""
+    if getattr(source, "length", 0) is None:
+        raise ValueError(f"{who}: {source.info.name} is a stream, whose examples can't be picked: make files of them")
 
 
 def texts(items):

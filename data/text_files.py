@@ -60,7 +60,7 @@ class CharText:
     small integers. Raises ValueError naming file and byte for what is not UTF-8, and for files too short for a window.
     """
 
-    arrays = None
+    arrays, cacheable = None, False
 
     def __init__(self, paths, window=100, step=None, vocabulary=None):
         step = window if step is None else step

@@ -14,12 +14,14 @@ from engine.cut import Cut, explained
 from engine.guard import Guard
 from engine.history import History
 from engine.hooks.hook import Hook
+from engine.hooks.saved_iterator import SavedIterator
 from engine.loop import Columns, evaluation_loop, prediction_step, training_loop
 from engine.loss_scale import LossScale, loss_scale_for
 from engine.metrics import Metric
 from engine.names import frozen_names, variable_paths
 from engine.non_finite import checked_numerics
 from engine.objective import Terms, as_objective, checked_for
+from engine.reading import told_by
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run, is_count
 from engine.signals import stop_on_signals
@@ -197,7 +199,7 @@ class Trainer:
         predict = self._traces.get(
             "predict", {}, lambda: prediction_step(self.model, compute_dtype=self.precision.compute)
         )
-        with self.averaged():
+        with self.averaged(), told_by(pipeline):
             batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
         return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
@@ -217,8 +219,10 @@ class Trainer:
         return self.replicas.any(bool(self._stop))
 
     def _prepare(self, train, epochs, max_steps, validation, evaluate_every, hooks) -> Run:
+        # Each of several workers would need a state of its own: there, the position is read up to.
+        saved = [SavedIterator()] if getattr(train, "saves_iterator", False) and self.replicas.workers == 1 else []
         # What saves the state comes last, when every other hook has done its part.
-        hooks = sorted(hooks, key=lambda hook: hook.saves)
+        hooks = sorted([*hooks, *saved], key=lambda hook: hook.saves)
         names = [hook.name for hook in hooks]
         for name in names:
             if names.count(name) > 1:
@@ -252,18 +256,20 @@ class Trainer:
 
     def _run(self, run: Run, started: float) -> None:
         iterator, examples, seconds = None, 0, 0.0
+        saved = next((hook for hook in run.hooks if isinstance(hook, SavedIterator)), None)
         while not self._over(run):
             if run.pending and not self._boundary(run):
                 break
             if run.overflowed:
                 self._guard.met(run, None)
-                iterator = None
+                iterator = _left(saved)
                 continue
             run.check_finished()
             if self._over(run):
                 break
             if iterator is None:
-                iterator = iter(run.train.training(self.seed, run.epoch, run.index, **self.replicas.shard()))
+                dataset = run.train.training(self.seed, run.epoch, run.index, **self.replicas.shard())
+                iterator = saved.begin(dataset) if saved else iter(dataset)
             traces = self.traces
             loop = self._training_loop(run, iterator.element_spec)
             fresh = loop.experimental_get_tracing_count() == 0
@@ -271,9 +277,12 @@ class Trainer:
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
             count = 1 if fresh or self.check_numerics else run.next_boundary() - run.step
             checks = checked_numerics() if self.check_numerics and fresh else contextlib.nullcontext()
-            with explained(self.jit_compile), self._guard.watching(run), checks:
+            with explained(self.jit_compile), self._guard.watching(run), checks, told_by(run.train):
                 rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
             now = time.perf_counter()
+            if len(rows) < count and self.replicas.copies_ahead:
+                # A loop that was stopped has fetched a batch that no step has seen.
+                iterator = _left(saved)
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
             if self.traces == traces and len(rows):
@@ -282,8 +291,8 @@ class Trainer:
                 run.history.examples_per_second = examples / seconds
             self.advance(run, rows[:-1] if halted else rows)
             if halted:
+                iterator = _left(saved)
                 self._guard.met(run, rows[-1])
-                iterator = None
 
     def loss_of(self, row: np.ndarray) -> float:
         """The loss in a step's row."""
@@ -365,7 +374,7 @@ class Trainer:
         batches = int(dataset.cardinality())
         if batches < 1:
             raise ValueError("the number of batches of pipeline.evaluation() must be known, finite and at least 1")
-        with self.averaged():
+        with self.averaged(), told_by(pipeline):
             sums = loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
         return self.replicas.worker_sum(sums)
 
@@ -387,3 +396,9 @@ class Trainer:
                 on_trace=self._traces.traced,
             ),
         )
+
+
+def _left(saved: SavedIterator | None) -> None:
+    """The iterator to go on with, once the present one is not where the run is: none yet."""
+    if saved:
+        saved.forget()

@@ -188,8 +188,9 @@ class Checkpoint(Hook):
         if not self._writer:
             return
         self._written()
-        values = checkpoints.snapshot(run.state.variables_by_path())
+        # First: a hook may bring its own state up to date there.
         failed = _failed_to_sync(run)
+        values = checkpoints.snapshot(run.state.variables_by_path())
         facts = {"step": run.step, "number": self._number, "due": due, "run": _identity(run)}
         if self._monitored is not None and self._monitored[0] == run.step:
             value = self._monitored[1] if math.isfinite(self._monitored[1]) else None

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from feeding import OnDisk, assert_equal_batches, noisy, taken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,37 +19,6 @@ few = settings(max_examples=8)
 NUMBERED = [data.Arrays(np.arange(length), labels=np.arange(length) % 3) for length in range(1, 40)]
 
 
-class OnDisk:
-    """A source that is not in memory: its examples are made as they are asked for."""
-
-    arrays, info = None, data.Info("on_disk", input_shape=(2,))
-
-    def __init__(self, length):
-        self.length = length
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, indices):
-        return {"inputs": np.stack([indices, -indices], axis=1), "labels": (indices % 3).astype(np.int32)}
-
-
-def noisy(batch, draws):
-    return {**batch, "noise": draws.uniform(3), "coin": draws.uniform()}
-
-
-def taken(dataset, count):
-    return list(dataset.take(count).as_numpy_iterator())
-
-
-def assert_equal_batches(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            assert one[name].dtype == other[name].dtype
-            np.testing.assert_array_equal(one[name], other[name])
-
-
 @st.composite
 def pipelines(draw):
     source = draw(st.sampled_from([*NUMBERED, OnDisk(23)]))
@@ -56,15 +26,6 @@ def pipelines(draw):
     return data.Pipeline(
         source, batch_size, shuffle=draw(st.booleans()), augment=noisy, drop_remainder=draw(st.booleans())
     )
-
-
-@few
-@given(pipelines(), st.integers(-(2**63), 2**64), st.data())
-def test_a_run_resumed_anywhere_sees_what_would_have_come(pipeline, seed, draw):
-    stop = draw.draw(st.integers(0, 2 * pipeline.steps_per_epoch), "stop")
-    epoch, index = divmod(stop, pipeline.steps_per_epoch)
-    unbroken = taken(pipeline.training(seed), stop + 4)
-    assert_equal_batches(taken(pipeline.training(seed, epoch, index), 4), unbroken[stop:])
 
 
 @few

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from feeding import OnDisk, noisy, taken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,32 +17,8 @@ few = settings(max_examples=8)
 NUMBERED = [data.Arrays(np.arange(length), labels=np.arange(length) % 3) for length in range(1, 40)]
 
 
-class Watched:
-    """A source that is not in memory and notes who was asked for."""
-
-    arrays, info = None, data.Info("watched")
-
-    def __init__(self, length):
-        self.length, self.seen = length, []
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, indices):
-        self.seen.extend(indices.tolist())
-        return {"inputs": np.array(indices)}
-
-
-def noisy(batch, draws):
-    return {**batch, "noise": draws.uniform(3), "coin": draws.uniform()}
-
-
 def doubled(batch):
     return {**batch, "inputs": 2 * batch["inputs"]}
-
-
-def taken(dataset, count):
-    return list(dataset.take(count).as_numpy_iterator())
 
 
 def assert_parts_make_the_batches(parts, batches):
@@ -105,7 +82,7 @@ def test_an_empty_part_has_no_rows_and_one_example_of_its_batch():
 
 @pytest.mark.parametrize("mode", ["training", "evaluation"])
 def test_a_source_is_asked_for_no_example_of_another_shard(mode):
-    source = Watched(23)
+    source = OnDisk(23)
     pipeline = data.Pipeline(source, 6, shuffle=False, augment=noisy)
     for number in range(3):
         source.seen.clear()

@@ -90,8 +90,35 @@ def test_shares_that_are_no_partition_are_refused(fractions, reason):
 
 def test_stratifying_needs_one_label_per_example():
     halves = {"a": 0.5, "b": 0.5}
-    with pytest.raises(ValueError, match="arrays has no labels to stratify by; pass stratify=False"):
+    with pytest.raises(ValueError, match="split: arrays has no labels; pass stratify=False"):
         data.split(data.Arrays(np.arange(4)), halves)
-    with pytest.raises(ValueError, match=r"one label per example is needed to stratify, found \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"one label per example is needed, found \(4, 2\)"):
         data.split(data.Arrays(np.arange(4), labels=np.zeros([4, 2])), halves)
     assert len(data.split(data.Arrays(np.arange(4)), halves, stratify=False)["a"]) == 2
+
+
+class Unread:
+    """A source that knows its labels, and whose examples must not be read for them."""
+
+    arrays, info, labels = None, data.Info("unread", 2), np.array([0, 1, 1, 0, 1, 1])
+
+    def __len__(self):
+        return 6
+
+
+def test_where_labels_are_known_no_example_is_read_to_stratify():
+    parts = data.split(Unread(), {"a": 0.5, "b": 0.5})
+    assert [sorted(part.labels) for part in parts.values()] == [[0, 1, 1]] * 2
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [lambda stream: data.split(stream, {"a": 1.0}), data.balanced, lambda stream: data.concatenate([stream])],
+    ids=["split", "balanced", "concatenate"],
+)
+def test_a_stream_s_examples_can_not_be_picked(pick):
+    class Stream:
+        length, info = None, data.Info("records")
+
+    with pytest.raises(ValueError, match=r"^\w+: records is a stream, whose examples can't be picked"):
+        pick(Stream())

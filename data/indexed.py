@@ -1,0 +1,63 @@
+"""How a pipeline takes batches from a source that answers `source[indices]`."""
+
+import tensorflow as tf
+
+from data.plan import Plan
+from data.reading import Reader
+from data.sharding import rows_of
+from data.weighting import weighting
+from data.widths import widths
+
+
+class Indexed:
+    """Batches as indices, which are gathered when they are due: any of them at once. See `Pipeline`."""
+
+    def __init__(self, source, batch_size, steps, *, shuffle, weights, cache):
+        if not isinstance(shuffle, bool):
+            found = f"{source.info.name} is shuffled as a whole, found {shuffle!r}"
+            raise ValueError(f"Pipeline: shuffle must be True or False: {found}")
+        self._examples, self._batch_size = len(source), batch_size
+        # A view that draws anew in every epoch says what it draws from.
+        self._drawn = getattr(source, "drawn", None)
+        source = source.source if self._drawn else source
+        self._read = Reader(source, cache)
+        self._weigh = None if weights is None else weighting(weights, source.info, len(source))
+        self._lengths = None
+        if getattr(source, "lengths", None) is not None:
+            self._lengths = tf.constant(source.lengths, tf.int64)
+            self._widths = tf.constant(widths(source.lengths))
+        order = {"shuffle": shuffle, "lengths": self._lengths, "drawn": self._drawn}
+        self._plan = Plan(self._examples, batch_size, steps, **order)
+
+    def training(self, seed, epoch, index):
+        """An endless dataset of (batch, epoch, position of its first row), from batch `index` of `epoch` on."""
+        return self._plan.batches(seed, epoch, index)
+
+    def evaluation(self):
+        """A dataset of batches in the source's order."""
+
+        def batch(step):
+            first = step * self._batch_size
+            indices = tf.range(first, tf.minimum(first + self._batch_size, self._examples))
+            return {"indices": self._drawn(indices, 0) if self._drawn else indices, "rows": tf.size(indices, tf.int64)}
+
+        return tf.data.Dataset.range(-(-self._examples // self._batch_size)).map(batch)
+
+    def examples(self, batch, shard):
+        """A shard's examples of a batch, and their place in it."""
+        indices = batch["indices"][: batch["rows"]]
+        own, place = rows_of(shard, batch["rows"])
+        part = indices[own]
+        if self._lengths is None:
+            examples = self._read(part)
+        else:
+            # The batch's width, whichever part of it this is.
+            longest = tf.reduce_max(tf.gather(self._lengths, indices))
+            examples = self._read(part, self._widths[tf.searchsorted(self._widths, longest[tf.newaxis])[0]])
+            examples["lengths"] = tf.cast(tf.gather(self._lengths, part), tf.int32)
+        return (self._weigh(examples, part) if self._weigh else examples), place
+
+    def cause(self, error):
+        """What the source raised, if that is what TensorFlow's error tells of."""
+        failure = self._read.failure
+        return failure if failure is not None and str(failure) in str(error) else None
