@@ -18,8 +18,8 @@ def opened(path, mark=None):
     flags = getattr(os, "O_NONBLOCK", 0)
     with open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags)) as stream:
         before = _mark(os.fstat(stream.fileno()), path)
-        if mark not in (None, before):
-            raise ValueError(f"{path}: the file changed after the run had looked at it; leave it alone and start again")
+        if mark is not None:
+            _same(path, before, mark)
         yield stream
         if _mark(os.fstat(stream.fileno()), path) != before:
             raise ValueError(f"{path}: the file changed while it was read; leave it alone and start again")
@@ -28,6 +28,11 @@ def opened(path, mark=None):
 def mark(path):
     """What tells whether a file is still the same: device, number, size in bytes, time of change."""
     return _mark(os.stat(path), path)
+
+
+def check_mark(path, mark):
+    """ValueError if a file is no longer what it was when `mark(path)` returned `mark`."""
+    _same(path, _mark(os.stat(path), path), mark)
 
 
 def size(mark):
@@ -86,6 +91,11 @@ def bad_utf8(error, path, offset=0):
     """The line for a UnicodeDecodeError of bytes that begin at byte `offset` of the file."""
     found = error.object[error.start : error.start + 4].hex(" ")
     return f"{path}: byte {offset + error.start}: not UTF-8 ({error.reason}, found {found}); convert the file"
+
+
+def _same(path, found, mark):
+    if found != mark:
+        raise ValueError(f"{path}: the file changed after the run had looked at it; leave it alone and start again")
 
 
 def _mark(status, path):

@@ -60,7 +60,7 @@ class NpyFiles:
     def __getitem__(self, indices):
         rows = {name: file.rows(indices) for name, file in self._files.items()}
         for name, array in rows.items():
-            _check_finite(array, self._paths[name], indices)
+            check_finite(array, self._paths[name], indices)
         _check_labels(rows, self.info, self._paths.get("labels"), indices)
         return rows
 
@@ -87,7 +87,7 @@ def load_npz(split, data_dir, classes=None, max_bytes=None):
     if "inputs" not in arrays or not set(arrays) <= set(_NAMES):
         raise ValueError(f"{path}: expected arrays inputs and perhaps labels and weights, found {sorted(arrays)}")
     for name, array in arrays.items():
-        _check_finite(array, f"{path}: {name}")
+        check_finite(array, f"{path}: {name}")
     info = Info("npz", classes)
     _check_labels(arrays, info, path)
     try:
@@ -217,7 +217,8 @@ def _check_length(size, start, expected):
         raise ValueError(f"byte {start}: expected {expected} bytes of values, found {found}")
 
 
-def _check_finite(array, path, rows=None):
+def check_finite(array, path, rows=None):
+    """ValueError naming path and row for a float that is not finite; `rows` are the rows' numbers, unless 0, 1, …."""
     if array.dtype.kind != "f":
         return
     per_row = max(1, array[:1].size)

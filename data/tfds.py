@@ -3,14 +3,16 @@
 import numpy as np
 import tensorflow as tf
 
+from data.numpy_files import check_finite
 from data.sources import Info, check_labels, texts
+from data.tfrecord import checked
 
 
 class Gathered:
     """A source over a data set prepared for random access: `inputs` and `labels` by the data set's own keys.
 
     Strings are `bytes`; all else is stacked. Raises ValueError naming the data set and the row for examples of
-    different shapes, or labels outside the classes.
+    different shapes, labels outside the classes, or floats that are not finite.
     """
 
     arrays = None
@@ -26,6 +28,8 @@ class Gathered:
         found = self._examples.__getitems__(indices)
         rows = {name: self._stacked([row[key] for row in found], indices) for name, key in self._keys.items()}
         check_labels(rows, self.info, indices)
+        for array in rows.values():
+            check_finite(array, self.info.name, indices)
         return rows
 
     def _stacked(self, values, indices):
@@ -39,7 +43,10 @@ class Gathered:
 
 
 class Stream:
-    """A stream of a data set prepared as TFRecords: `inputs` and `labels` by the data set's own keys."""
+    """A stream of a data set prepared as TFRecords: `inputs` and `labels` by the data set's own keys.
+
+    A label outside the classes and a float that is not finite stop it with a `tf.errors.InvalidArgumentError`.
+    """
 
     arrays = None
     length = None
@@ -60,7 +67,7 @@ class Stream:
             examples = examples.shard(count, number)
         return examples.map(
             tf.autograph.experimental.do_not_convert(
-                lambda example: {name: example[key] for name, key in self._keys.items()}
+                lambda example: checked({name: example[key] for name, key in self._keys.items()}, self.info)
             )
         )
 

@@ -41,29 +41,32 @@ class TFRecords:
 
     def __init__(self, paths, features, classes=None):
         self._paths = [str(path) for path in paths]
-        self._features = {name: _checked(name, *feature) for name, feature in features.items()}
+        self._features = {name: _checked_feature(name, *feature) for name, feature in features.items()}
         if "inputs" not in self._features:
             raise ValueError(f"tfrecord: features must have inputs, found {', '.join(features) or 'none'}")
         with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
             walked = list(pool.map(_walk, self._paths))
-        self._sizes = np.array([size for size, _ in walked], np.int64)
+        self._marks = [mark for mark, _ in walked]
+        self._sizes = np.array([files.size(mark) for mark in self._marks], np.int64)
         self.examples = sum(count for _, count in walked)
         self.info = Info("tfrecord", classes, input_shape=self._features["inputs"][1])
 
     def dataset(self, shard=None):
         """Single examples, dicts of tensors; a `shard`, (number, count), is every count-th file from `number` on.
 
-        Raises ValueError for more shards than files.
+        Raises ValueError for more shards than files, and for a file that is not what it was at the start.
         """
         number, count = shard or (0, 1)
         if not 0 <= number < count <= len(self._paths):
             raise ValueError(f"tfrecord: {len(self._paths)} files cannot be shared out as shard {number} of {count}")
+        for path, mark in zip(self._paths, self._marks, strict=True):
+            files.check_mark(path, mark)
         named = tf.data.Dataset.from_tensor_slices((self._paths[number::count], self._sizes[number::count]))
         plain = tf.autograph.experimental.do_not_convert
         return named.flat_map(plain(_records)).map(plain(self._parsed), _WORKERS, deterministic=True)
 
     def damage(self):
-        """One line on the first record that cannot be read (file, number of the record, reason), or None.
+        """One line on the first record that cannot be read, or file that changed (with number and reason), or None.
 
         Reads every file to its end.
         """
@@ -74,6 +77,8 @@ class TFRecords:
                     pass
             except tf.errors.OpError as error:
                 return f"{path}: record {record + 1}: {files.reason(error)}; write the file again"
+            except ValueError as error:
+                return str(error)
         return None
 
     def _parsed(self, record):
@@ -82,12 +87,16 @@ class TFRecords:
             for name, (dtype, shape) in self._features.items()
         }
         found = tf.io.parse_single_example(record, wire)
-        values = {name: _value(found[name], *feature) for name, feature in self._features.items()}
-        checks = [_check_finite(name, value) for name, value in values.items() if value.dtype.is_floating]
-        if self.info.classes is not None and "labels" in values:
-            checks.append(_check_classes(values["labels"], self.info.classes))
-        with tf.control_dependencies(checks):
-            return {name: tf.identity(value) for name, value in values.items()}
+        return checked({name: _value(found[name], *feature) for name, feature in self._features.items()}, self.info)
+
+
+def checked(example, info):
+    """An example of a stream, whose floats must be finite and whose labels must be class numbers of `info`."""
+    checks = [_check_finite(name, value) for name, value in example.items() if value.dtype.is_floating]
+    if info.classes is not None and "labels" in example:
+        checks.append(_check_classes(example["labels"], info.classes))
+    with tf.control_dependencies(checks):
+        return {name: tf.identity(value) for name, value in example.items()}
 
 
 def load(split, data_dir, features=None, classes=None):
@@ -121,7 +130,7 @@ def _features(folder):
         raise ValueError(f'{path}: expected {{"inputs": [dtype, [sizes]], …}}, found {error}') from error
 
 
-def _checked(name, dtype, shape):
+def _checked_feature(name, dtype, shape):
     if dtype not in (*_LISTS, *_RAW, "image"):
         known = ", ".join((*_LISTS, *_RAW, "image"))
         raise ValueError(f"tfrecord: the dtype of {name} must be one of {known}, found {dtype!r}")
@@ -133,9 +142,10 @@ def _checked(name, dtype, shape):
 
 
 def _walk(path):
-    """The size of a file in bytes, and its number of records; ValueError if their lengths do not lead to its end."""
-    with files.opened(path) as stream:
-        at, count, size = 0, 0, os.fstat(stream.fileno()).st_size
+    """The mark of a file, and its number of records; ValueError if their lengths do not lead to its end."""
+    mark = files.mark(path)
+    with files.opened(path, mark) as stream:
+        at, count, size = 0, 0, files.size(mark)
         while at < size or not count:
             length = int.from_bytes(stream.read(8), "little")
             if at + _FRAME + length > size:
@@ -143,7 +153,7 @@ def _walk(path):
                 raise ValueError(f"{path}: byte {at}: {found}; write the file again")
             stream.seek(_FRAME - 8 + length, os.SEEK_CUR)
             at, count = at + _FRAME + length, count + 1
-    return size, count
+    return mark, count
 
 
 def _records(path, size):

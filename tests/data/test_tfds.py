@@ -96,6 +96,52 @@ def test_a_data_set_in_tfrecords_is_a_stream_that_can_be_saved(prepared, tmp_pat
     assert [int(row["inputs"][0, 0, 0]) for row in fresh] == numbers[4:]
 
 
+def test_a_stream_feeds_a_pipeline_and_its_iterator_goes_on_where_it_was(prepared, tmp_path):
+    source = data.load("tfds:tapes", data_dir=prepared["tfrecord"])
+    pipeline = data.Pipeline(source, 4, transform=data.to_float)
+    whole = list(pipeline.training(seed=0).take(6).as_numpy_iterator())
+    numbers = np.concatenate([np.rint(255 * batch["inputs"][:, 0, 0, 0]) for batch in whole[:3]])
+    assert sorted(numbers) == list(range(10))
+    iterator, fresh = iter(pipeline.training(0)), iter(pipeline.training(0, 1, 1))
+    for _ in range(4):
+        next(iterator)
+    path = tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / "saved"))
+    np.testing.assert_array_equal(next(fresh)["inputs"], whole[4]["inputs"])
+    tf.train.Checkpoint(iterator=fresh).read(path).assert_consumed()
+    for expected in whole[4:]:
+        np.testing.assert_array_equal(next(fresh)["inputs"], expected["inputs"])
+
+
+def test_floats_that_are_not_finite_are_refused_from_either_format(tfds, tmp_path):
+    class Odd(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {
+                "x": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+                "y": tfds.features.ClassLabel(num_classes=2),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features), supervised_keys=("x", "y")
+            )
+
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for number in range(3):
+                yield number, {"x": np.float32([number, np.inf if number == 1 else 0]), "y": 1}
+
+    sources = []
+    for form in ("array_record", "tfrecord"):
+        Odd(data_dir=tmp_path / form, file_format=form).download_and_prepare()
+        sources.append(data.load("tfds:odd", data_dir=tmp_path / form))
+    with pytest.raises(ValueError, match=r"^tfds:odd: row \d has a value that is not finite"):
+        sources[0][np.arange(3)]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="inputs has a value that is not finite"):
+        list(sources[1].dataset())
+
+
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [

@@ -174,10 +174,21 @@ def test_lengths_that_lead_out_of_the_file_are_refused_before_tensorflow_reads_t
 def test_a_file_that_is_cut_off_later_stops_the_stream(tmp_path):
     path = write(tmp_path / "train.tfrecord", [serialised(0), serialised(1)])
     source = data.TFRecords([path], FEATURES)
+    dataset = source.dataset()
     os.truncate(path, FIRST + 7)
     assert sum(1 for _ in tf.data.TFRecordDataset(str(path))) == 1
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{path}.*ends inside a record"):
-        numbers(source.dataset())
+        numbers(dataset)
+    assert source.damage().startswith(f"{path}: the file changed after the run had looked at it")
+
+
+def test_a_file_that_was_written_again_is_refused(tmp_path):
+    path = write(tmp_path / "train.tfrecord", [serialised(0), serialised(1)])
+    source = data.TFRecords([path], FEATURES)
+    write(path, [serialised(0), serialised(2)])
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(ValueError, match=rf"^{path}: the file changed after the run had looked at it"):
+        source.dataset()
 
 
 @pytest.mark.parametrize(
