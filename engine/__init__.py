@@ -3,6 +3,7 @@
 from engine import hooks, keras_io, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
+from engine.diff import diff
 from engine.files.checkpoints import CheckpointError
 from engine.files.exporting import export
 from engine.files.hdf5 import ModelFileError
@@ -45,6 +46,7 @@ __all__ = [
     "Trainer",
     "WorkerLost",
     "cast",
+    "diff",
     "export",
     "freeze",
     "hooks",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from commands import SMALL, finish, result, start
 
+from engine.files import checkpoints
 from engine.files.lock import Lock
 
 
@@ -88,8 +89,9 @@ def test_a_folder_that_another_process_trains_in_is_refused_before_anything_is_r
 
 
 def test_a_checkpoint_of_a_newer_version_is_refused_in_one_line_and_stays(command, two_epochs):
-    manifest = two_epochs / "checkpoints/step-00000022/manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
+    newest = two_epochs / "checkpoints/step-00000022"
+    facts = {**checkpoints.facts_of(newest), "format": 99}
+    (newest / "manifest.json").write_text(json.dumps({**facts, "sha256": checkpoints._digest(facts)}))
     before = files(two_epochs)
     code, _, err = command(*SMALL, "--epochs=3", "--decay_steps=33", "--run_dir=run")
     expected = "checkpoint run/checkpoints/step-00000022 has format 99, this version reads 1 and 2"

@@ -56,7 +56,8 @@ def save(folder: Path, values: Mapping[str, Any], **facts) -> Path:
         aside.mkdir(parents=True)
         _write(aside, values)
         files = {path.name: sha256(path) for path in sorted(aside.iterdir())}
-        (aside / _MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files, **facts}, indent=1) + "\n")
+        facts = {"format": FORMAT, "files": files, **facts}
+        (aside / _MANIFEST).write_text(json.dumps({**facts, "sha256": _digest(facts)}, indent=1) + "\n")
         for path in (*aside.iterdir(), aside):
             sync(path)
         shutil.rmtree(folder, ignore_errors=True)
@@ -74,6 +75,11 @@ def _write(folder: Path, values: Mapping[str, Any]) -> None:
         tf.raw_ops.SaveV2(
             prefix=str(folder / PREFIX), tensor_names=list(values), shape_and_slices=[""] * len(values), tensors=tensors
         )
+
+
+def _digest(facts: Mapping) -> str:
+    """The SHA-256 of what a manifest says beside it."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -109,10 +115,13 @@ def facts_of(folder: Path) -> dict:
     """The manifest of a checkpoint, without a look at its other files; CheckpointError if there is none to be read."""
     try:
         facts = json.loads((folder / _MANIFEST).read_text())
-        files = facts["files"]
+        files, digest = facts["files"], facts.pop("sha256", None)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"checkpoint {folder} has no readable {_MANIFEST}: {error}") from None
     number = facts.get("format")
+    # Before manifests had a checksum there was none.
+    if digest not in (None, _digest(facts)):
+        raise CheckpointError(f"checkpoint {folder} is damaged: {_MANIFEST} is not what was written")
     if number not in READABLE or not isinstance(files, dict) or not files:
         error = UnknownFormat if isinstance(number, int) and number > FORMAT else CheckpointError
         known = " and ".join(map(str, READABLE))

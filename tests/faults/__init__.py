@@ -1,0 +1,1 @@
+"""Faults, injected into real processes and counted: `python -m tests.faults --report`."""
