@@ -6,13 +6,14 @@ A tokenizer has `size`, how many ids there are; `encode(text)`, bytes or a strin
 
 from data.text.byte_pairs import BytePairs
 from data.text.padding import pad
-from data.text.tokenizers import Characters, Words
+from data.text.tokenizers import Alphabet, Characters, Words
 from data.text.tokens import texts_of, tokens, windows
 from data.text.vocabulary import PAD, UNKNOWN, Vocabulary
 
 __all__ = [
     "PAD",
     "UNKNOWN",
+    "Alphabet",
     "BytePairs",
     "Characters",
     "Vocabulary",

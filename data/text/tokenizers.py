@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+
 from data.text.vocabulary import Vocabulary
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
@@ -71,3 +73,25 @@ class Characters(_Tokenizer):
 def decoded(text):
     """The string of UTF-8 bytes; a string is taken as it is."""
     return text if isinstance(text, str) else bytes(text).decode("utf-8")
+
+
+class Alphabet:
+    r"""The characters `names`, each its place, as in `data.CharText`: 0 is whatever is not among them.
+
+    >>> alphabet = Alphabet("\N{REPLACEMENT CHARACTER}ab")
+    >>> alphabet.encode("abc").tolist(), alphabet.decode([2, 1])
+    ([1, 2, 0], b'ba')
+    """
+
+    def __init__(self, names):
+        self.names = tuple(names)
+        self.size = len(self.names)
+        self._places = {name: place for place, name in enumerate(self.names)}
+
+    def encode(self, text):
+        """int32 ids of a text."""
+        return np.array([self._places.get(character, 0) for character in decoded(text)], np.int32)
+
+    def decode(self, ids):
+        """UTF-8 bytes."""
+        return "".join(self.names[number] for number in np.asarray(ids)).encode()
