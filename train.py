@@ -20,6 +20,7 @@ import tempfile  # noqa: E402
 import threading  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 
 @contextlib.contextmanager
@@ -75,6 +76,9 @@ with _left_on_signals(), _held_stderr():
 
 FLAGS = flags.FLAGS
 MODELS = {"mlp": nets.mlp, "convnet": nets.convnet}
+TEXT_MODELS = ("text_average", "text_lstm", "text_bilstm", "text_gru")
+LANGUAGE_MODELS = ("transformer_lm", "lstm_lm")
+TOKENIZERS = {"words": data.text.Words, "characters": data.text.Characters, "byte_pairs": data.text.BytePairs}
 # Rules by name, where this program has defaults of its own with those; each takes the flags that its constructor names.
 OPTIMIZERS = {
     "sgd": functools.partial(optim.SGD, momentum=0.9),
@@ -112,13 +116,19 @@ flags.DEFINE_string(
     "Augmentations of the training set, in their order, such as random_crop(padding=2),mixup(0.2): "
     f"{', '.join(data.augment.NAMES)}.",
 )
+flags.DEFINE_enum("tokenizer", "words", list(TOKENIZERS), "What texts are cut into; char_text has its own characters.")
+flags.DEFINE_integer("vocabulary_size", 10000, "Tokens that are known at most, the commonest.", lower_bound=3)
+flags.DEFINE_integer("max_length", 100, "Tokens of a text at most; of a language model, tokens in a window.", 1)
 
 # What the model is.
-flags.DEFINE_enum("model", "convnet", list(MODELS), "The network.")
+flags.DEFINE_enum("model", "convnet", [*MODELS, *TEXT_MODELS, *LANGUAGE_MODELS], "The network.")
 flags.DEFINE_list("units", ["128"], "Units of the dense layers before the logits.")
 flags.DEFINE_list("filters", ["32", "64"], "Filters of the convolutions (convnet).")
 flags.DEFINE_float("dropout", 0.0, "Rate of dropout before the logits.")
 flags.DEFINE_boolean("batch_norm", False, "BatchNorm after each convolution (convnet).")
+flags.DEFINE_integer("embedding_dim", 64, "Values of a token's vector, and of a transformer's positions.", 1)
+flags.DEFINE_integer("blocks", 1, "Blocks of a transformer, or LSTMs of a language model.", lower_bound=1)
+flags.DEFINE_integer("num_heads", 4, "Heads of a transformer's attention.", lower_bound=1)
 
 # How it learns.
 flags.DEFINE_enum("optimizer", "adam", list(OPTIMIZERS), "The update rule.")
@@ -189,7 +199,17 @@ flags.DEFINE_integer("keep_best", 0, "Best checkpoints by the monitored value th
 flags.DEFINE_integer("keep_every", None, "Each n-th checkpoint stays for ever.", lower_bound=1)
 flags.DEFINE_boolean("log_every_step", False, "A line of history.jsonl for each step instead of each loop.")
 flags.DEFINE_boolean("tensorboard", True, "Write scalars for TensorBoard.")
-flags.DEFINE_enum("mode", "train", ["train", "export"], "export: the finished run in run_dir becomes a SavedModel.")
+flags.DEFINE_enum(
+    "mode",
+    "train",
+    ["train", "export", "generate"],
+    "export: the finished run in run_dir becomes a SavedModel. generate: its language model goes on from the prompt.",
+)
+flags.DEFINE_string("prompt", "\n", "What a generated text begins with.")
+flags.DEFINE_integer("length", 500, "Tokens to generate.", lower_bound=1)
+flags.DEFINE_float("temperature", 1.0, "What logits are divided by; 0: always the likeliest token.", 0)
+flags.DEFINE_integer("top_k", None, "Only the k likeliest tokens are drawn from.", lower_bound=1)
+flags.DEFINE_float("top_p", 1.0, "Only the likeliest tokens that together reach this are drawn from.", 0, 1)
 flags.DEFINE_string("replay", None, "Repeat, op by op, the step saved in <run>/failures/step-<number>; nothing else.")
 flags.DEFINE_list("drop_hooks", [], "Hooks whose state in the checkpoint may be forgotten.")
 
@@ -204,6 +224,8 @@ MAY_CHANGE = frozenset(
 )
 # What workers of one run may have each for itself.
 OF_ONE_WORKER = ("data_dir", "download", "worker_timeout_s")
+# What only other modes read, and no run depends on.
+OF_MODES = ("run_dir", "replay", "mode", "prompt", "length", "temperature", "top_k", "top_p")
 # A finished run goes on only if one of these differs.
 PROLONGS = ("epochs", "max_steps", "early_stopping", "monitor", "patience", "min_delta", "restore_best")
 
@@ -217,24 +239,30 @@ def load(split: str) -> data.Arrays:
         if FLAGS.classes is None:
             raise ValueError(f"--dataset={FLAGS.dataset} needs --classes, the number of classes")
         options = {"classes": FLAGS.classes}
+    elif FLAGS.dataset == "char_text":
+        options = {"window": FLAGS.max_length}
     return data.load(FLAGS.dataset, split=split, data_dir=FLAGS.data_dir, download=FLAGS.download, **options)
 
 
 def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline]:
     """Training, validation (or None) and test."""
-    source = load("train")
+    source, stratify = load("train"), not is_language_model()
     if FLAGS.test_fraction:
         share = FLAGS.test_fraction
-        parts = data.split(source, {"train": 1 - share, "test": share}, seed=FLAGS.seed)
+        parts = data.split(source, {"train": 1 - share, "test": share}, FLAGS.seed, stratify)
         source, test = parts["train"], parts["test"]
     else:
         test = load("test")
     validation = None
     if FLAGS.validation_fraction:
         share = FLAGS.validation_fraction
-        parts = data.split(source, {"train": 1 - share, "validation": share}, seed=FLAGS.seed)
+        parts = data.split(source, {"train": 1 - share, "validation": share}, FLAGS.seed, stratify)
         source, validation = parts["train"], parts["validation"]
     augment, transform = data.augment.parse(FLAGS.augment, source.info.classes), data.to_float
+    if FLAGS.model not in MODELS:
+        # The vocabulary is that of the training set alone.
+        transform, tokenizer = None, make_tokenizer(source)
+        source, validation, test = (each and as_tokens(each, tokenizer) for each in (source, validation, test))
     if has_soft_labels():
         # Those of an evaluation take the same form.
         transform = data.augment.compose(transform, data.one_hot(source.info.classes))
@@ -245,7 +273,8 @@ def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline
     def evaluated(held_out):
         # A stream can't be asked for its len().
         size = held_out.examples if hasattr(held_out, "examples") else len(held_out)
-        return data.Pipeline(held_out, min(500, size), shuffle=False, transform=transform)
+        most = FLAGS.batch_size if is_language_model() else 500
+        return data.Pipeline(held_out, min(most, size), shuffle=False, transform=transform)
 
     return train, validation and evaluated(validation), evaluated(test)
 
@@ -255,11 +284,51 @@ def has_soft_labels() -> bool:
     return getattr(data.augment.parse(FLAGS.augment), "soft_labels", False)
 
 
+def is_language_model() -> bool:
+    """Whether the model predicts each next token of a text, and not a class of the whole."""
+    return FLAGS.model in LANGUAGE_MODELS
+
+
+def make_tokenizer(source: data.Arrays) -> Any:
+    """What turns texts into token ids, learned from a source of texts; that of `char_text` is its own characters."""
+    if FLAGS.dataset == "char_text":
+        return data.text.Alphabet(source.info.class_names)
+    return TOKENIZERS[FLAGS.tokenizer].train(data.text.texts_of(source), FLAGS.vocabulary_size)
+
+
+def as_tokens(source: data.Arrays, tokenizer: Any) -> data.Arrays:
+    """A source of texts as one of token ids: windows for a language model, else one sequence for each text."""
+    if FLAGS.dataset == "char_text":
+        return source
+    if is_language_model():
+        return data.text.windows(source, tokenizer, FLAGS.max_length)
+    return data.text.tokens(source, tokenizer, max_length=FLAGS.max_length)
+
+
+def make_text_model(info: data.Info, units: list[int]) -> tf.Module:
+    """The network for token ids."""
+    if info.classes is None or not units:
+        raise ValueError(f"--model={FLAGS.model} needs --units, and a --dataset with classes, not {FLAGS.dataset}")
+    shared = {"dropout": FLAGS.dropout}
+    if FLAGS.model in TEXT_MODELS:
+        shared["output_dim"] = FLAGS.embedding_dim
+        if FLAGS.model == "text_average":
+            return nets.TextAverage(FLAGS.vocabulary_size, info.classes, **shared)
+        cell = FLAGS.model.removeprefix("text_")
+        return nets.TextRNN(FLAGS.vocabulary_size, info.classes, cell=cell, units=units[0], **shared)
+    shared |= {"features": FLAGS.embedding_dim, "blocks": FLAGS.blocks}
+    if FLAGS.model == "transformer_lm":
+        return nets.TransformerLM(info.classes, num_heads=FLAGS.num_heads, **shared)
+    return nets.RecurrentLM(info.classes, units=units[0], **shared)
+
+
 def make_model(info: data.Info) -> tf.Module:
     """The network for a data set; its initial values depend on the seed alone."""
     tf.random.set_seed(FLAGS.seed)
     units = _integers("units")
-    if FLAGS.model == "mlp":
+    if FLAGS.model not in MODELS:
+        model = make_text_model(info, units)
+    elif FLAGS.model == "mlp":
         model = nets.mlp(info.input_shape, info.classes, units=units, dropout=FLAGS.dropout)
     else:
         model = nets.convnet(
@@ -350,11 +419,15 @@ def make_trainer(pipeline: data.Pipeline, strategy: tf.distribute.Strategy | Non
     loss, accuracy = "sparse_categorical_crossentropy", engine.metrics.SparseCategoricalAccuracy()
     if has_soft_labels():
         loss, accuracy = "categorical_crossentropy", engine.metrics.CategoricalAccuracy()
+    metrics = {"accuracy": accuracy}
+    if is_language_model():
+        characters = FLAGS.dataset == "char_text" or FLAGS.tokenizer == "characters"
+        metrics["bits_per_character" if characters else "bits_per_token"] = engine.metrics.BitsPerToken()
     trainer = engine.Trainer(
         model,
         engine.Supervised(loss),
         optimizer,
-        {"accuracy": accuracy},
+        metrics,
         seed=FLAGS.seed,
         strategy=strategy,
         precision=FLAGS.precision,
@@ -474,7 +547,7 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     parameters = engine.parameter_count(trainer.model)
     watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
     shared = f", {replicas}" if replicas.count > 1 else ""
-    print(f"{FLAGS.model} with {parameters:,} parameters on {pipeline.examples:,} images of {FLAGS.dataset}{shared}")
+    print(f"{FLAGS.model} with {parameters:,} parameters on {pipeline.examples:,} examples of {FLAGS.dataset}{shared}")
     print(f"run directory {directory.path}; to watch: {watch}", flush=True)
 
     before_fit = time.perf_counter() - _STARTED
@@ -547,10 +620,28 @@ def export() -> int:
         model,
         folder / "export",
         tf.TensorSpec([None, *info.input_shape], first.dtype),
-        preprocess=lambda inputs: data.to_float({"inputs": inputs})["inputs"],
+        preprocess=(lambda inputs: data.to_float({"inputs": inputs})["inputs"]) if FLAGS.model in MODELS else None,
     )
     whole = engine.save_model(model, folder / "model.h5", training=notes)
     print(f"{exported} (a SavedModel, compared with the model) and {whole}")
+    return 0
+
+
+def generate() -> int:
+    """The final language model of a run goes on from the prompt; the text is printed."""
+    if not FLAGS.run_dir:
+        raise ValueError("--mode=generate needs --run_dir, the folder of a finished run")
+    folder, seed = Path(FLAGS.run_dir), FLAGS.seed
+    _take_flags(folder, f"--run_dir={folder}: expected a finished run")
+    if not is_language_model():
+        raise ValueError(f"--mode=generate needs a run of --model={' or '.join(LANGUAGE_MODELS)}, not {FLAGS.model}")
+    pipeline, tokenizer = make_pipelines()[0], make_tokenizer(load("train"))
+    model = make_model(pipeline.info)
+    engine.restore(model, folder / "checkpoints" / "model")
+    options = {"temperature": FLAGS.temperature, "top_k": FLAGS.top_k, "top_p": FLAGS.top_p, "seed": seed}
+    prompt = tokenizer.encode(FLAGS.prompt)
+    found = nets.generate(model, prompt[np.newaxis], FLAGS.length, **options)[0].numpy()
+    print(tokenizer.decode(np.concatenate([prompt, found])).decode(errors="replace"))
     return 0
 
 
@@ -579,7 +670,7 @@ def _flag_lines() -> dict[str, str]:
     """Every flag of this program as a line of a flagfile, by name; flags that are not set have none."""
     own = FLAGS.get_flags_for_module(sys.modules[__name__])
     lines = {flag.name: flag.serialize() for flag in own if flag.value is not None}
-    return {name: line for name, line in lines.items() if line and name not in ("run_dir", "replay", "mode")}
+    return {name: line for name, line in lines.items() if line and name not in OF_MODES}
 
 
 def _above_0(name: str) -> float:
@@ -619,8 +710,9 @@ def main(argv: list[str]) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: every setting is a --flag=value")
-        if FLAGS.replay or FLAGS.mode == "export":
-            sys.exit(replay(Path(FLAGS.replay)) if FLAGS.replay else export())
+        if FLAGS.replay or FLAGS.mode != "train":
+            other = {"export": export, "generate": generate}
+            sys.exit(replay(Path(FLAGS.replay)) if FLAGS.replay else other[FLAGS.mode]())
         with _held_stderr():
             strategy = engine.make_strategy(FLAGS.strategy, FLAGS.num_replicas, worker_timeout_s=FLAGS.worker_timeout_s)
             tf.config.list_logical_devices()

@@ -8,7 +8,7 @@
 (TensorShape([64, 28, 28, 1]), tf.float32)
 """
 
-from data import augment
+from data import augment, text
 from data.balance import balanced
 from data.catalogue import NAMES, load
 from data.concatenation import concatenate
@@ -42,5 +42,6 @@ __all__ = [
     "one_hot",
     "resize",
     "split",
+    "text",
     "to_float",
 ]

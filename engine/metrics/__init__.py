@@ -23,7 +23,7 @@ from engine.metrics.exact import average_precision, precision_recall_curve, roc_
 from engine.metrics.iou import IoU, MeanIoU
 from engine.metrics.means import Mean, Sum
 from engine.metrics.metric import Metric
-from engine.metrics.probabilities import BrierScore, ExpectedCalibrationError, Perplexity
+from engine.metrics.probabilities import BitsPerToken, BrierScore, ExpectedCalibrationError, Perplexity
 from engine.metrics.regression import (
     CosineSimilarity,
     MeanAbsoluteError,
@@ -36,6 +36,7 @@ from engine.metrics.scores import F1Score, FBetaScore, Precision, Recall
 __all__ = [
     "AUC",
     "BinaryAccuracy",
+    "BitsPerToken",
     "BrierScore",
     "CategoricalAccuracy",
     "ConfusionMatrix",

@@ -27,6 +27,18 @@ class Perplexity(Mean):
             return float(np.exp(super().result(sums)))
 
 
+class BitsPerToken(Mean):
+    """The mean of −log₂ p(y) over all tokens; where tokens are characters, bits per character.
+
+    labels: integers [batch, …]; outputs: logits [batch, …, classes].
+    """
+
+    mode = "min"
+
+    def __init__(self):
+        super().__init__(lambda labels, outputs: losses.sparse_categorical_crossentropy(labels, outputs) / np.log(2))
+
+
 class BrierScore(Mean):
     """The mean of Σⱼ (pⱼ − 1[y = j])² over the classes, from 0 to 2; of one output the mean of (p − y)² (Brier 1950).
 

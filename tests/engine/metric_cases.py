@@ -125,6 +125,7 @@ CASES = {
     "CosineSimilarity": (metrics.CosineSimilarity(), continuous, peer(keras.metrics.CosineSimilarity)),
     "R2Score": (metrics.R2Score(3), continuous, explained),
     "Perplexity": (metrics.Perplexity(), sparse, lambda y, z, w: np.exp(mean_of(surprise)(y, z, w))),
+    "BitsPerToken": (metrics.BitsPerToken(), sparse, lambda y, z, w: mean_of(surprise)(y, z, w) / np.log(2)),
     "BrierScore": (
         metrics.BrierScore(), sparse, mean_of(lambda y, z: ((softmax(z) - np.eye(5)[y]) ** 2).sum(axis=-1))),
     "BrierScore-single": (metrics.BrierScore(), single, mean_of(lambda y, z: (sigmoid(z) - y) ** 2)),
