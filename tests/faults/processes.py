@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 _SITE = Path(__file__).parent / "site"
-PATIENCE_S = 400
+PATIENCE_S = 1200
 
 
 def train(run_dir: Path, *flags: str) -> list[str]:
