@@ -7,12 +7,9 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-import test_train
-from test_train import finish, result, start, wait_for_lines
+from commands import finish, result, start, wait_for_lines
 
 import train
-
-command = test_train.command
 
 RNG = np.random.default_rng(0)
 CLASSES, COUNT = 3, 240
@@ -45,7 +42,8 @@ def records(tmp_path_factory):
 
 def arguments(records):
     return ["--dataset=tfrecord", f"--data_dir={records}", f"--classes={CLASSES}", "--validation_fraction=0"] + [
-        "--batch_size=20", "--epochs=12", "--steps_per_loop=4", "--checkpoint_every=7", "--augment=random_crop(1)",
+        "--batch_size=20", "--epochs=8", "--steps_per_loop=4", "--checkpoint_every=7", "--augment=random_crop(1)",
+        "--notensorboard",
     ]  # fmt: skip
 
 
@@ -54,7 +52,7 @@ def test_a_run_over_records_that_is_killed_and_started_again_is_the_undisturbed_
     run_dir = tmp_path / "run"
     plain = ["--optimizer=adam", "--schedule=constant", *arguments(records)]
     process = start(run_dir, *plain)
-    wait_for_lines(process, run_dir, 9)
+    wait_for_lines(process, run_dir, 6)
     process.kill()
     process.communicate()
     assert not (run_dir / "result.json").exists()
@@ -63,11 +61,11 @@ def test_a_run_over_records_that_is_killed_and_started_again_is_the_undisturbed_
 
     finish(start(run_dir, *plain))
     expected, found = result(tmp_path / "undisturbed"), result(run_dir)
-    assert 0 < found["resumed_from"] < found["steps"] == 12 * 11
+    assert 0 < found["resumed_from"] < found["steps"] == 8 * 11
     for key in ("steps", "epochs", "train", "test", "weights_sha256", "stopped_by"):
         assert found[key] == expected[key], key
     assert (run_dir / "history.jsonl").read_text() == (tmp_path / "undisturbed" / "history.jsonl").read_text()
-    assert found["test"]["accuracy"] > 0.9
+    assert found["test"]["accuracy"] > 0.7
 
 
 def test_a_damaged_record_ends_the_run_in_one_line(records, command, tmp_path):
