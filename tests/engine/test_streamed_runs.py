@@ -148,3 +148,22 @@ def test_what_a_source_says_of_a_row_ends_fit_and_prediction():
     for read in (lambda: run.fit(broken, epochs=1), lambda: run.predict(broken)):
         with pytest.raises(ValueError, match=r"^pictures/25.png: row 25: truncated; put it back$"):
             read()
+
+
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+def test_a_step_that_is_not_finite_is_left_behind_in_a_stream_too(tmp_path, policy):
+    inputs = SOURCE.arrays["inputs"].copy()
+    inputs[17] = np.nan
+    arrays = data.Arrays(inputs, SOURCE.arrays["labels"])
+
+    class Odd(Stream):
+        def dataset(self, shard=None):
+            return tf.data.Dataset.from_tensor_slices(arrays.arrays)
+
+    found = []
+    for name, source in (("streamed", Odd()), ("indexed", arrays)):
+        run = trainer(steps_per_loop=3, on_non_finite=policy)
+        hooks = [engine.hooks.Checkpoint(tmp_path / name, every=2)]
+        run.fit(data.Pipeline(source, 4, shuffle=False), max_steps=14, hooks=hooks)
+        found.append((engine.weights_sha256(run.model), int(run.state.epoch), int(run.state.index)))
+    assert found[0] == found[1]
