@@ -35,24 +35,29 @@ class Balanced:
     def __init__(self, source, per_class, seed):
         check_indexed("balanced", source)
         # Class after class, each in the order in which its examples take turns.
-        self._order, labels = shuffled_by_class(source, seed, "balanced")
+        order, labels = shuffled_by_class(source, seed, "balanced")
         found, counts = np.unique(labels, return_counts=True)
         for number in range(source.info.classes or 0):
             if number not in found:
                 raise ValueError(f"balanced: {source.info.name} has no example of class {number}: leave the class out")
-        self._counts, self._starts = counts, np.cumsum(counts) - counts
+        self._classes = len(counts)
         self._per_class = int(counts.max()) if per_class is None else operator.index(per_class)
         if self._per_class < 1:
             raise ValueError(f"balanced: per_class must be at least 1, found {per_class}")
         self.source, self.info = source, source.info
+        with tf.device("CPU:0"):
+            # Captured by graphs, not embedded in them.
+            self._order, self._counts = tf.constant(order), tf.constant(counts)
+            self._starts = tf.cumsum(self._counts, exclusive=True)
 
     def __len__(self):
-        return len(self._counts) * self._per_class
+        return self._classes * self._per_class
 
     def __getitem__(self, indices):
-        return self.source[self.drawn(np.asarray(indices), 0, np.take)]
+        with tf.device("CPU:0"):
+            return self.source[self.drawn(tf.constant(indices, tf.int64), 0).numpy()]
 
-    def drawn(self, indices, epoch, take=tf.gather):
-        """Which examples of `source` those of an epoch are: int64 tensors, or arrays with `take=np.take`."""
+    def drawn(self, indices, epoch):
+        """Which examples of `source` those of an epoch are: int64 tensors."""
         number, turn = indices // self._per_class, indices % self._per_class + epoch * self._per_class
-        return take(self._order, take(self._starts, number) + turn % take(self._counts, number))
+        return tf.gather(self._order, tf.gather(self._starts, number) + turn % tf.gather(self._counts, number))

@@ -41,7 +41,8 @@ class Indexed:
             indices = tf.range(first, tf.minimum(first + self._batch_size, self._examples))
             return {"indices": self._drawn(indices, 0) if self._drawn else indices, "rows": tf.size(indices, tf.int64)}
 
-        return tf.data.Dataset.range(-(-self._examples // self._batch_size)).map(batch)
+        steps = tf.data.Dataset.range(-(-self._examples // self._batch_size))
+        return steps.map(tf.autograph.experimental.do_not_convert(batch))
 
     def examples(self, batch, shard):
         """A shard's examples of a batch, and their place in it."""

@@ -197,7 +197,10 @@ def _header(stream):
     match = _HEADER.fullmatch(text)
     if not match or len(text) < length:
         raise ValueError(f"byte {8 + width}: expected dtype, order and shape of plain numbers, found {text[:100]!r}")
-    dtype = np.dtype(match[1].decode())
+    try:
+        dtype = np.dtype(match[1].decode())
+    except TypeError as error:
+        raise ValueError(f"byte {8 + width}: {error}") from error
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ValueError(f"expected booleans, integers or floats of at most 64 bits, found {dtype}")
     shape = tuple(int(part) for part in match[3].replace(b",", b" ").split())

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from data.draws import Draws
 from data.indexed import Indexed
-from data.plan import FOREVER
 from data.sharding import checked_shard, rows_of
 from data.stateless import check_stateless
 from data.streamed import Streamed
 
 _WORKERS = min(16, os.cpu_count() or 1)
+_MOST_WORKERS = 256
 _AHEAD = 8
 
 
@@ -36,8 +36,13 @@ class Pipeline:
         is called from several of them at a time.
 
     Sequences, a source with `lengths`, come in batches of like lengths, padded as `data.sources` says: a shuffled epoch
-    is sorted by length within windows of 64 batches, whose order is shuffled again. How much is
-    padding `data.widths.widths` says.
+    is sorted by length within windows of 64 batches, whose order is shuffled again. `data.widths.widths` says how much
+    of them is padding.
+
+    A stream, a source whose `length` is None, is shuffled in a buffer, a function of (seed, epoch) too: of 10,000
+    examples, or as many as 256 MiB hold, or `shuffle` many. It is read from its beginning up to a position; to go on at
+    once, an iterator has to be saved (`saves_iterator` is True then, and trainers do it), buffer included. So nothing
+    in it may have a state: a random operation without a seed of its own, a Python function, a generator.
 
     Several processes read one pipeline with `shard=(number, count)`, each only its own examples. An element is then
     a tuple `(examples, first_row, rows)`: part `number` of the batch's `count` contiguous parts, the row of the
@@ -70,7 +75,7 @@ class Pipeline:
         self.batch_size = _count("batch_size", batch_size, self.examples, f", the size of {source.info.name}")
         whole, short = divmod(self.examples, self.batch_size)
         self.steps_per_epoch = whole + (short > 0 and not drop_remainder)
-        self._workers = _count("workers", workers)
+        self._workers = _count("workers", workers, _MOST_WORKERS)
         self._augment = augment
         self._transform = transform
         options = {"shuffle": shuffle, "weights": weights}
@@ -86,8 +91,9 @@ class Pipeline:
         """An endless `tf.data.Dataset` from batch `index` of epoch `epoch` on, through all later epochs.
 
         It yields exactly what `training(seed)` yields from there on, augmentation included, and starts at
-        once, wherever that is. `seed` is any Python integer. `index` may be `steps_per_epoch`, which is the
-        next epoch's start. Raises ValueError for a position that no run can have, or a shard that is none.
+        once, wherever that is, but for a stream. `seed` is any Python integer. `index` may be `steps_per_epoch`,
+        which is the next epoch's start. Raises ValueError for a position that no run can have, a shard that is none,
+        and a stream with something in it that has a state.
 
         >>> import data, numpy as np
         >>> pipeline = data.Pipeline(data.Arrays(np.arange(5)), batch_size=2)
@@ -153,11 +159,10 @@ class Pipeline:
         return batches.with_options(options)
 
 
-def _count(name, value, most=None, what=""):
+def _count(name, value, most, what=""):
     try:
-        if 1 <= operator.index(value) <= (most or FOREVER) and not isinstance(value, bool):
+        if 1 <= operator.index(value) <= most and not isinstance(value, bool):
             return operator.index(value)
     except TypeError:
         pass
-    span = f"from 1 to {most}{what}" if most else "of at least 1"
-    raise ValueError(f"Pipeline: {name} must be an integer {span}, found {value!r}")
+    raise ValueError(f"Pipeline: {name} must be an integer from 1 to {most}{what}, found {value!r}")

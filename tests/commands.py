@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -35,3 +36,18 @@ def finish(process, code=0):
 def result(run_dir):
     """What `result.json` says."""
     return json.loads((run_dir / "result.json").read_text())
+
+
+def lines(run_dir):
+    """How many lines of history there are."""
+    file = run_dir / "history.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
+
+
+def wait_for_lines(process, run_dir, count):
+    """Returns when the process has written so many lines of history."""
+    deadline = time.monotonic() + 240
+    while lines(run_dir) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no history came"
+        time.sleep(0.01)

@@ -5,12 +5,11 @@ import json
 import re
 import signal
 import struct
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from commands import SMALL, finish, result, start
+from commands import SMALL, finish, result, start, wait_for_lines
 
 import engine
 import train
@@ -18,19 +17,6 @@ import train
 RESULT_KEYS = {"steps", "epochs", "train", "validation", "test", "weights_sha256", "parameters", "resumed_from"} | {
     "examples_per_second", "time_to_first_step_s", "wall_s", "traces", "stopped_by",
 }  # fmt: skip
-
-
-def lines(run_dir):
-    file = run_dir / "history.jsonl"
-    return file.read_text().count("\n") if file.exists() else 0
-
-
-def wait_for_lines(process, run_dir, count):
-    deadline = time.monotonic() + 240
-    while lines(run_dir) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "no history came"
-        time.sleep(0.01)
 
 
 LONG = [

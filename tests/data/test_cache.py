@@ -92,7 +92,7 @@ def test_another_cache_is_refused(cache):
         data.Pipeline(OnDisk(3), 1, cache=cache)
 
 
-@pytest.mark.parametrize("workers", [0, -1, 1.5, None, True])
-def test_workers_are_threads_at_least_one(workers):
-    with pytest.raises(ValueError, match=f"workers must be an integer of at least 1, found {workers!r}"):
+@pytest.mark.parametrize("workers", [0, -1, 257, 1.5, None, True])
+def test_workers_are_a_number_of_threads(workers):
+    with pytest.raises(ValueError, match=f"workers must be an integer from 1 to 256, found {workers!r}"):
         data.Pipeline(OnDisk(3), 1, workers=workers)

@@ -3,8 +3,6 @@
 import io
 import os
 import re
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -84,6 +82,7 @@ BAD = {
     "records": (npy(np.zeros(3, "i4,f4")), "expected dtype, order and shape of plain numbers"),
     "complex": (npy(np.zeros(3, "c8")), "expected booleans, integers or floats of at most 64 bits, found complex64"),
     "text": (npy(np.array(["a"])), "expected booleans, integers or floats"),
+    "a dtype that is none": (ZEROS.replace(b"<f4", b"<g4"), "byte 10: data type '<g4' not understood"),
     "nothing": (b"", "expected the start of an .npy file, found nothing"),
     "another format": (b"PK\3\4" + bytes(90), "expected the start of an .npy file, found 50 4b"),
     "one byte short": (ZEROS[:-1], "expected 48 bytes of values, found only 47"),
@@ -177,29 +176,6 @@ def test_a_file_that_changes_under_the_source_is_refused(tmp_path, change):
         os.replace(tmp_path / "new", path)
     with pytest.raises(ValueError, match=r"train_inputs.npy: the file changed after the run had looked at it"):
         source[np.arange(4)]
-
-
-def test_a_file_larger_than_memory_starts_and_feeds_in_little_memory(tmp_path):
-    rows = 20 * 2**30 // 3072
-    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, 32, 32, 3), }}".encode().ljust(117) + b"\n"
-    with open(tmp_path / "train_inputs.npy", "wb") as file:
-        file.write(b"\x93NUMPY\1\0\x76\0" + header)
-        file.truncate(128 + rows * 3072)
-    code = (
-        "import data, os, tensorflow\n"
-        "def used(): return int(open('/proc/self/status').read().split('RssAnon:')[1].split()[0])\n"
-        "before = used()\n"
-        f"source = data.load('npy', data_dir={str(tmp_path)!r})\n"
-        "batches = iter(data.Pipeline(source, 64).training(seed=0))\n"
-        "for _ in range(200): batch = next(batches)\n"
-        "print(len(source), used() - before, flush=True)\n"
-        # An iterator that still reads when Python ends can wait for ever for a thread that Python has stopped.
-        "os._exit(0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    length, more = done.stdout.split()
-    assert int(length) == rows, done.stderr
-    assert int(more) < 300_000
 
 
 def test_arrays_that_are_memory_mapped_stay_on_the_disk(tmp_path):

@@ -65,7 +65,7 @@ def check(pipeline, shard, draw):
 
 
 # Every example traces two datasets.
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(pipelines(), shards(), st.data())
 def test_a_pipeline_resumed_anywhere_yields_what_would_have_come(pipeline, shard, draw):
     check(pipeline, shard, draw)

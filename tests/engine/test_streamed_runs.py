@@ -1,5 +1,7 @@
 """A run over a stream, stopped anywhere and resumed, is the undisturbed run: by its iterator, or by reading over."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -44,11 +46,17 @@ def undisturbed():
     return fitted()[0]
 
 
-@pytest.fixture
-def stopped(tmp_path):
+@pytest.fixture(scope="module")
+def first_part(tmp_path_factory):
     """A run of 11 steps, which end inside an epoch of 8."""
-    fitted(tmp_path, max_steps=11)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("stopped")
+    fitted(folder, max_steps=11)
+    return folder
+
+
+@pytest.fixture
+def stopped(first_part, tmp_path):
+    return shutil.copytree(first_part, tmp_path / "run")
 
 
 @pytest.fixture
@@ -135,8 +143,27 @@ class Broken:
         return SOURCE[indices]
 
 
-def test_what_a_source_says_of_a_row_ends_fit_and_evaluation():
+def test_what_a_source_says_of_a_row_ends_fit_and_prediction():
     broken, run = data.Pipeline(Broken(), 4), trainer()
-    for read in (lambda: run.fit(broken, epochs=1), lambda: run.evaluate(broken), lambda: run.predict(broken)):
+    for read in (lambda: run.fit(broken, epochs=1), lambda: run.predict(broken)):
         with pytest.raises(ValueError, match=r"^pictures/25.png: row 25: truncated; put it back$"):
             read()
+
+
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+def test_a_step_that_is_not_finite_is_left_behind_in_a_stream_too(tmp_path, policy):
+    inputs = SOURCE.arrays["inputs"].copy()
+    inputs[17] = np.nan
+    arrays = data.Arrays(inputs, SOURCE.arrays["labels"])
+
+    class Odd(Stream):
+        def dataset(self, shard=None):
+            return tf.data.Dataset.from_tensor_slices(arrays.arrays)
+
+    found = []
+    for name, source in (("streamed", Odd()), ("indexed", arrays)):
+        run = trainer(steps_per_loop=3, on_non_finite=policy)
+        hooks = [engine.hooks.Checkpoint(tmp_path / name, every=2)]
+        run.fit(data.Pipeline(source, 4, shuffle=False), max_steps=14, hooks=hooks)
+        found.append((engine.weights_sha256(run.model), int(run.state.epoch), int(run.state.index)))
+    assert found[0] == found[1]
