@@ -213,7 +213,7 @@ def test_the_full_set_is_read_from_idx_files(command, tmp_path):
         "--run_dir=r",
     )
     assert code == 0
-    assert "on 40 images of fashion_mnist" in out
+    assert "on 40 examples of fashion_mnist" in out
 
 
 @pytest.mark.parametrize(
