@@ -40,6 +40,8 @@ WITHOUT = {
     "layers.Layer": "the base of layers computes nothing",
     "layers.activations.get": "finds an activation by its name",
     "layers.initializers": "initial values are drawn, and are functions of no tensor",
+    **{f"layers.nets.resnet{depth}": "a ResNet, which has cases, of these sizes" for depth in (18, 34, 50, 101, 152)},
+    "layers.nets.cifar_resnet": "a ResNet, which has cases, of these sizes",
     "optim.Average": "assigns to variables, and no tape sees through that",
     "optim.EvaluationWeights": "the slots of a rule, which assigns",
     "optim.Lookahead": "hands gradients to a rule, which assigns",
