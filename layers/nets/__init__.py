@@ -2,6 +2,7 @@
 
 from layers.nets.classifier import Classifier, Pixels, caffe_pixels, lite_pixels
 from layers.nets.convnet import convnet
+from layers.nets.efficientnet import EfficientNetLite, efficientnet_lite0
 from layers.nets.generation import generate, sample
 from layers.nets.language_models import RecurrentLM, TransformerLM
 from layers.nets.mlp import mlp
@@ -10,6 +11,7 @@ from layers.nets.text import TextAverage, TextRNN
 
 __all__ = [
     "Classifier",
+    "EfficientNetLite",
     "Pixels",
     "RecurrentLM",
     "ResNet",
@@ -19,6 +21,7 @@ __all__ = [
     "caffe_pixels",
     "cifar_resnet",
     "convnet",
+    "efficientnet_lite0",
     "generate",
     "lite_pixels",
     "mlp",

@@ -1,123 +1,18 @@
-"""Residual networks: blocks, stages, and the networks of He et al. for ImageNet and for CIFAR."""
+"""The residual networks of He et al. 2016, for ImageNet and for CIFAR."""
 
 import tensorflow as tf
 
 from layers import checks
 from layers.activations import relu
 from layers.base import Layer
-from layers.convolution import Conv2D
 from layers.dense import Dense
 from layers.nets.classifier import Classifier
 from layers.nets.keras_weights import load_keras_weights
+from layers.nets.residual import BasicBlock, Bottleneck, conv, norm
 from layers.nets.stage import Stage
-from layers.normalization import BatchNorm
 from layers.pooling import GlobalAveragePool2D, GlobalMaxPool2D, MaxPool2D
 from layers.registry import register
 from layers.resizing import ZeroPadding2D
-
-
-def _conv(in_channels, filters, kernel_size, strides, use_bias, padding="same"):
-    options = {"strides": strides, "padding": padding, "use_bias": use_bias}
-    return Conv2D(in_channels, filters, kernel_size, kernel_initializer="he_normal", **options)
-
-
-def _norm(channels):
-    return BatchNorm(channels, epsilon=1.001e-5)
-
-
-@register
-class BasicBlock(Layer):
-    """Two 3×3 convolutions: He et al. 2016, figure 5, left.
-
-        x ──▶ conv1 3×3, strides ─ norm1 ─ relu ─ conv2 3×3 ─ norm2 ──▶ + ──▶ relu
-        └───────────────────────── shortcut ──────────────────────────▶ ┘
-
-    `[batch, height, width, in_channels]` → `[batch, ⌈height / strides⌉, …, filters]`. The shortcut is the identity;
-    where the shape changes, a 1×1 convolution with a norm, or without `projection` every strides-th pixel, with zeros
-    for the new channels (section 4.2, option A).
-    """
-
-    expansion = 1
-
-    def __init__(self, in_channels, filters, strides=1, *, use_bias=False, projection=True):
-        super().__init__()
-        self.conv1, self.norm1 = _conv(in_channels, filters, 3, strides, use_bias), _norm(filters)
-        self.conv2, self.norm2 = _conv(filters, filters, 3, 1, use_bias), _norm(filters)
-        self.shortcut = _shortcut(in_channels, filters, strides, use_bias, projection)
-
-    def last_dimension(self, size):
-        """`filters`."""
-        return self.conv2.last_dimension(self.conv1.last_dimension(size))
-
-    def __call__(self, x, training=False):
-        """relu(convolutions(x) + shortcut(x))."""
-        y = relu(self.norm1(self.conv1(x), training=training))
-        y = self.norm2(self.conv2(y), training=training)
-        return relu(y + (x if self.shortcut is None else self.shortcut(x, training=training)))
-
-
-@register
-class Bottleneck(Layer):
-    """A 3×3 convolution between two of 1×1: He et al. 2016, figure 5, right.
-
-        x ──▶ conv1 1×1, strides ─ norm1 ─ relu ─ conv2 3×3 ─ norm2 ─ relu ─ conv3 1×1 ─ norm3 ──▶ + ──▶ relu
-        └──────────────────────────────────── shortcut ─────────────────────────────────────────▶ ┘
-
-    `[batch, height, width, in_channels]` → `[batch, ⌈height / strides⌉, …, 4·filters]`. The shortcut is as in
-    `BasicBlock`, with a projection where the shape changes.
-    """
-
-    expansion = 4
-
-    def __init__(self, in_channels, filters, strides=1, *, use_bias=False, projection=True):
-        super().__init__()
-        self.conv1, self.norm1 = _conv(in_channels, filters, 1, strides, use_bias), _norm(filters)
-        self.conv2, self.norm2 = _conv(filters, filters, 3, 1, use_bias), _norm(filters)
-        self.conv3, self.norm3 = _conv(filters, 4 * filters, 1, 1, use_bias), _norm(4 * filters)
-        self.shortcut = _shortcut(in_channels, 4 * filters, strides, use_bias, projection)
-
-    def last_dimension(self, size):
-        """`4·filters`."""
-        return self.conv3.last_dimension(self.conv2.last_dimension(self.conv1.last_dimension(size)))
-
-    def __call__(self, x, training=False):
-        """relu(convolutions(x) + shortcut(x))."""
-        y = relu(self.norm1(self.conv1(x), training=training))
-        y = relu(self.norm2(self.conv2(y), training=training))
-        y = self.norm3(self.conv3(y), training=training)
-        return relu(y + (x if self.shortcut is None else self.shortcut(x, training=training)))
-
-
-class Projection(Layer):
-    """A shortcut with weights, option B: norm(conv(x)), 1×1."""
-
-    def __init__(self, in_channels, filters, strides, *, use_bias=False):
-        super().__init__()
-        self.conv, self.norm = _conv(in_channels, filters, 1, strides, use_bias), _norm(filters)
-
-    def __call__(self, x, training=False):
-        """norm(conv(x))."""
-        return self.norm(self.conv(x), training=training)
-
-
-class Subsampling(Layer):
-    """A shortcut without weights, option A: every strides-th pixel, and zeros for the channels that x lacks."""
-
-    def __init__(self, in_channels, filters, strides):
-        super().__init__()
-        self.strides, self.more = strides, filters - in_channels
-
-    def __call__(self, x, training=False):
-        """x, smaller and deeper."""
-        return tf.pad(x[:, :: self.strides, :: self.strides], [(0, 0), (0, 0), (0, 0), (0, self.more)])
-
-
-def _shortcut(in_channels, filters, strides, use_bias, projection):
-    if (in_channels, 1) == (filters, strides):
-        return None
-    if projection:
-        return Projection(in_channels, filters, strides, use_bias=use_bias)
-    return Subsampling(in_channels, filters, strides)
 
 
 @register
@@ -185,8 +80,8 @@ class Stem(Layer):
     def __init__(self, in_channels, filters, *, small, use_bias):
         super().__init__()
         self.padding = None if small else ZeroPadding2D(3)
-        self.conv = _conv(in_channels, filters, *((3, 1) if small else (7, 2)), use_bias, "same" if small else "valid")
-        self.norm = _norm(filters)
+        self.conv = conv(in_channels, filters, *((3, 1) if small else (7, 2)), use_bias, "same" if small else "valid")
+        self.norm = norm(filters)
         self.pool = None if small else MaxPool2D(3, 2)
 
     def __call__(self, x, training=False):
@@ -275,10 +170,9 @@ def keras_layers(backbone, head=None):
     for stage in range(2, 6):
         for number, block in enumerate(getattr(backbone, f"stage{stage}").blocks):
             name = f"conv{stage}_block{number + 1}"
-            parts = [block.shortcut] if block.shortcut is not None else []
-            named = [(0, part.conv, part.norm) for part in parts]
-            named += [(k, getattr(block, f"conv{k}"), getattr(block, f"norm{k}")) for k in (1, 2, 3)]
-            for place, conv, norm in named:
-                found |= {f"{name}_{place}_conv": conv, f"{name}_{place}_bn": norm}
+            if block.shortcut is not None:
+                found |= {f"{name}_0_conv": block.shortcut.conv, f"{name}_0_bn": block.shortcut.norm}
+            for k in (1, 2, 3):
+                found |= {f"{name}_{k}_conv": getattr(block, f"conv{k}"), f"{name}_{k}_bn": getattr(block, f"norm{k}")}
     # The published file was written when its last layer was called "probs".
     return found if head is None else {**found, ("predictions", "probs"): head}

@@ -42,6 +42,7 @@ WITHOUT = {
     "layers.initializers": "initial values are drawn, and are functions of no tensor",
     **{f"layers.nets.resnet{depth}": "a ResNet, which has cases, of these sizes" for depth in (18, 34, 50, 101, 152)},
     "layers.nets.cifar_resnet": "a ResNet, which has cases, of these sizes",
+    "layers.nets.efficientnet_lite0": "an EfficientNetLite, which has cases, of these sizes",
     "optim.Average": "assigns to variables, and no tape sees through that",
     "optim.EvaluationWeights": "the slots of a rule, which assigns",
     "optim.Lookahead": "hands gradients to a rule, which assigns",

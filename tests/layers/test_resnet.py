@@ -9,7 +9,8 @@ import engine
 import layers
 from layers import nets
 from layers.nets.keras_weights import load_keras_weights
-from layers.nets.resnet import BasicBlock, Bottleneck, keras_layers
+from layers.nets.residual import BasicBlock, Bottleneck
+from layers.nets.resnet import keras_layers
 
 STAGES = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
 
