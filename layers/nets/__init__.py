@@ -1,9 +1,34 @@
 """Networks: layers composed as in their papers, sized by arguments."""
 
+from layers.nets.classifier import Classifier, Pixels, caffe_pixels, lite_pixels
 from layers.nets.convnet import convnet
+from layers.nets.efficientnet import EfficientNetLite, efficientnet_lite0
 from layers.nets.generation import generate, sample
 from layers.nets.language_models import RecurrentLM, TransformerLM
 from layers.nets.mlp import mlp
+from layers.nets.resnet import ResNet, cifar_resnet, resnet18, resnet34, resnet50, resnet101, resnet152
 from layers.nets.text import TextAverage, TextRNN
 
-__all__ = ["RecurrentLM", "TextAverage", "TextRNN", "TransformerLM", "convnet", "generate", "mlp", "sample"]
+__all__ = [
+    "Classifier",
+    "EfficientNetLite",
+    "Pixels",
+    "RecurrentLM",
+    "ResNet",
+    "TextAverage",
+    "TextRNN",
+    "TransformerLM",
+    "caffe_pixels",
+    "cifar_resnet",
+    "convnet",
+    "efficientnet_lite0",
+    "generate",
+    "lite_pixels",
+    "mlp",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "sample",
+]

@@ -15,6 +15,7 @@ from points import context, distinct, layer, normal
 from registry import add
 
 import layers
+from layers.nets.residual import Bottleneck
 
 Dense, Conv2D, BatchNorm = layers.Dense, layers.Conv2D, layers.BatchNorm
 
@@ -91,6 +92,22 @@ layer(
     "layers.nets.convnet", "batch-norm",
     lambda: nets.convnet((6, 6, 2), 2, (3,), (4,), dropout=0.2, batch_norm=True), [4, 6, 6, 2], training=context(),
 )  # fmt: skip
+deep = functools.partial(nets.ResNet, 2, (1, 1), (2, 3))
+layer("layers.nets.ResNet", "small", lambda: deep(small=True, projection=False), [3, 5, 5, 2], training=context())
+layer(
+    "layers.nets.ResNet", "bottlenecks",
+    lambda: nets.ResNet(2, (1,), (2,), Bottleneck, pooling="max", use_bias=True), [2, 5, 4, 2], training=False,
+)  # fmt: skip
+lite = functools.partial(nets.EfficientNetLite, 2, stem=2, stages=((2, 3, 1, 2, 2),), features=2, dropout=0.5)
+layer("layers.nets.EfficientNetLite", "training", lite, [3, 3, 2, 2], training=context())
+layer(
+    "layers.nets.Classifier", "dropout-and-pixels",
+    lambda: nets.Classifier(layers.GlobalAveragePool2D(), Dense(2, 3), dropout=0.3, pixels=nets.Pixels((1.0, 2.0), 99)),
+    [4, 3, 3, 2], training=context(),
+)  # fmt: skip
+for name in ("caffe_pixels", "lite_pixels"):
+    layer(f"layers.nets.{name}", "plain", getattr(nets, name), [2, 3, 2, 3])
+layer("layers.nets.Pixels", "plain", lambda: nets.Pixels((1.0, 2.0), 3.0, bgr=True), [2, 3, 2, 2])
 
 activations = layers.activations
 for name in ("linear", "gelu", "silu", "softplus", "sigmoid", "tanh", "softmax", "log_softmax"):
