@@ -51,13 +51,15 @@ def datasets(group: h5py.Group, prefix: str = "") -> dict[str, h5py.Dataset]:
     return found
 
 
-def array(dataset: h5py.Dataset) -> np.ndarray:
+def array(dataset: h5py.Dataset, opaque: np.dtype | None = None) -> np.ndarray:
     """A dataset's values, if it is a plain array whose bytes are all in the file.
 
-    bfloat16 is kept as uint16 with the attribute `dtype`.
+    bfloat16 is kept as uint16 with the attribute `dtype`. opaque: what bytes without a type of their own stand for,
+    where a file may have such.
     """
     where = f"{dataset.file.filename}: {dataset.name}"
-    if dataset.dtype.kind not in "fiub" or dataset.dtype.hasobject:
+    untyped = opaque is not None and dataset.dtype == np.dtype(("V", opaque.itemsize))
+    if not untyped and (dataset.dtype.kind not in "fiub" or dataset.dtype.hasobject):
         raise ModelFileError(f"{where} must be an array of numbers, found {dataset.dtype}")
     size = dataset.size * dataset.dtype.itemsize if dataset.size is not None else -1
     plist = dataset.id.get_create_plist()
@@ -67,6 +69,8 @@ def array(dataset: h5py.Dataset) -> np.ndarray:
     if dataset.id.get_storage_size() < size:
         raise ModelFileError(f"{where} claims {size} bytes, the file holds {dataset.id.get_storage_size()} of them")
     values = dataset[()]
+    if untyped:
+        return np.asarray(values).view(opaque)
     if dataset.attrs.get("dtype") == "bfloat16" and values.dtype == np.uint16:
         return values.view(ml_dtypes.bfloat16)
     return np.asarray(values)
