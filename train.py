@@ -615,11 +615,12 @@ def export() -> int:
     model, info = make_model(pipeline.info), pipeline.info
     engine.restore(model, folder / "checkpoints" / "model")
     notes = {"dataset": info.name, "classes": list(info.class_names)}
-    first = pipeline.source[np.arange(1)]["inputs"]
+    first = pipeline.source[np.arange(min(8, len(pipeline.source)))]["inputs"]
     exported = engine.export(
         model,
         folder / "export",
         tf.TensorSpec([None, *info.input_shape], first.dtype),
+        example=first,
         preprocess=(lambda inputs: data.to_float({"inputs": inputs})["inputs"]) if FLAGS.model in MODELS else None,
     )
     whole = engine.save_model(model, folder / "model.h5", training=notes)

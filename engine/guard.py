@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from engine.files import checkpoints
-from engine.names import variable_paths
 from engine.non_finite import POLICIES, NonFinite, NonFiniteReport, detected, diagnose, first_op, overflowed
 from engine.run import Run, is_count
 
@@ -34,8 +33,11 @@ class Guard:
         if self.policy == "rollback" and not any(hook.saves for hook in run.hooks):
             raise ValueError('on_non_finite="rollback" needs a Checkpoint among the hooks, to go back to')
 
-    def met(self, run: Run, row: np.ndarray | None) -> None:
-        """A step was not finite. row: its own, if the step has not been done; None if its update overflowed."""
+    def met(self, run: Run, row: np.ndarray | None, *, last: bool = False) -> None:
+        """A step was not finite. row: its own, if the step has not been done; None if its update overflowed.
+
+        last: nothing follows, hence there is nothing to go on with.
+        """
         trainer, state = self.trainer, run.state
         step = run.step + (row is not None)
         done = int(state.index) or (run.steps_per_epoch if run.step else 0)
@@ -46,7 +48,7 @@ class Guard:
             hook.on_non_finite(run, report, batch)
         count = int(state.non_finite) + 1
         skips = self.policy == "skip" and row is not None and not run.overflowed
-        if count > self.limit or not (skips or self.policy == "rollback"):
+        if last or count > self.limit or not (skips or self.policy == "rollback"):
             absl.logging.error("%s", report)
             self.report = report
             run.stop("non_finite")
@@ -68,20 +70,23 @@ class Guard:
     @contextlib.contextmanager
     def watching(self, run: Run) -> Iterator[None]:
         """Within it an op that `checked_numerics` stopped is what was met: training can't go on from within a step."""
-        trainer = self.trainer
-        before = checkpoints.snapshot(variable_paths(trainer.model)) if trainer.check_numerics else {}
+        trainer, state = self.trainer, run.state.variables_by_path()
+        before = checkpoints.snapshot(state) if trainer.check_numerics else {}
         try:
             yield
         except tf.errors.InvalidArgumentError as error:
             if (found := detected(error)) is None:
                 raise
-            # In a graph ops run side by side, and what was stopped need not be the first: eagerly it is.
-            for path, variable in variable_paths(trainer.model).items():
+            # The step was broken off somewhere.
+            for path, variable in state.items():
                 variable.assign(before[path])
             report = NonFiniteReport(run.step + 1, run.epoch, run.index, float("nan"), found)
             batch = _again(run, trainer.seed, run.epoch, run.index)
             if batch is not None:
+                # In a graph ops run side by side, and what was stopped need not be the first: eagerly it is.
                 report.where = first_op(trainer.model, trainer.objective, batch, **self._how(run)) or found
+            for hook in run.active_hooks:
+                hook.on_non_finite(run, report, batch)
             raise NonFinite(report, run.history) from None
 
     def _how(self, run: Run) -> dict:
@@ -94,9 +99,7 @@ class Guard:
         if run.stopped_by != "non_finite" and not run.overflowed:
             run.overflowed = overflowed(self.trainer.model)
         if run.overflowed and self.report is None:
-            self.policy, policy = "raise", self.policy
-            self.met(run, None)
-            self.policy = policy
+            self.met(run, None, last=True)
 
     def raise_if_met(self, run: Run) -> None:
         """Raises what was met, if the fit ended for it."""
@@ -120,7 +123,7 @@ class Guard:
         return report, batch
 
 
-_DOES = {"skip": "the step is skipped", "rollback": "going back to the newest checkpoint, past this batch"}
+_DOES = {"skip": "the step is skipped", "rollback": "going back to the checkpoint before it, past this batch"}
 
 
 def _again(run: Run, seed: int, epoch: int, index: int) -> Any:

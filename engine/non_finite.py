@@ -106,8 +106,7 @@ def first_op(
     scale: float | None = None,
 ) -> str | None:
     """The first op of a step, computed eagerly and in one piece, that makes a NaN or an infinity; None if none does."""
-    if compute_dtype is not None:
-        batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
+    batch = _cast(batch, compute_dtype)
     factor = None if scale is None else tf.constant(scale)
     try:
         with _unmoved(model), checked_numerics():
@@ -117,6 +116,10 @@ def first_op(
             raise
         return found
     return None
+
+
+def _cast(batch: Mapping[str, Any], dtype: tf.DType | None) -> Mapping[str, Any]:
+    return batch if dtype is None else {**batch, "inputs": cast_floating(batch["inputs"], dtype)}
 
 
 @contextlib.contextmanager
@@ -211,8 +214,7 @@ def diagnose(
 def _computed(model, objective, batch, context, compute_dtype, scale):
     variables = trainable_variables(model)
     paths = {variable.ref(): path for path, variable in variable_paths(model).items()}
-    if compute_dtype is not None:
-        batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
+    batch = _cast(batch, compute_dtype)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(variables)
         tape.watch(_floating(batch["inputs"]))

@@ -143,6 +143,12 @@ def latest(directory: Path, *, set_aside: bool = False) -> Path | None:
     return _first_whole(directory, folders(directory)[::-1], set_aside)
 
 
+def latest_due(directory: Path, *, set_aside: bool = False) -> Path | None:
+    """As `latest`, of those that were due by the step alone; of all, where there is none of these."""
+    due = [folder for folder in folders(directory)[::-1] if _fact(folder, "due")]
+    return _first_whole(directory, due or folders(directory)[::-1], set_aside)
+
+
 def best(directory: Path) -> Path | None:
     """The whole checkpoint below `directory` with the best monitored value, the earliest of equals, or None.
 
@@ -216,24 +222,33 @@ def resolve(path: str | Path) -> Path:
     return path
 
 
-def retain(directory: Path, last: int, best: int = 0, every: int | None = None) -> None:
+def retain(directory: Path, last: int, best: int = 0, every: int | None = None, *, due: bool = False) -> None:
     """Removes checkpoints but the newest `last`, the best `best`, and those due whose number is a multiple of `every`.
 
+    due: the newest that was due stays as well.
     What interrupted writes left behind goes, too: whoever calls this is the only one who writes here.
     """
     found = folders(directory)
     kept = {*found[-last:], *ranked(directory)[:best]} if best else set(found[-last:])
+    if due:
+        kept |= {*[folder for folder in found if _fact(folder, "due")][-1:]}
     for folder in found:
-        if folder not in kept and not (every and _stays(folder, every)):
+        if folder not in kept and not (every and _fact(folder, "due") and _fact(folder, "number") % every == 0):
             shutil.rmtree(folder, ignore_errors=True)
     sweep(directory)
 
 
-def _stays(folder: Path, every: int) -> bool:
+def remove_after(directory: Path, last: Path) -> None:
+    """Removes the checkpoints that are newer than one of them."""
+    for folder in folders(directory):
+        if folder > last:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fact(folder: Path, name: str) -> Any:
     with contextlib.suppress(CheckpointError):
-        facts = facts_of(folder)
-        return facts.get("due", False) and facts["number"] % every == 0
-    return False
+        return facts_of(folder).get(name)
+    return None
 
 
 def sweep(directory: Path) -> None:

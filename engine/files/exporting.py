@@ -19,6 +19,7 @@ def export(
     folder: str | Path,
     inputs: Any,
     *,
+    example: Any = None,
     preprocess: Callable | None = None,
     name: str = "serving_default",
 ) -> Path:
@@ -26,13 +27,16 @@ def export(
 
     inputs: what one call gets: a `tf.TensorSpec` or a dict of them, or a batch as an example; the first dimension, the
         batch's, becomes unknown. A single tensor goes by the name `inputs`, those of a dict by their keys.
+    example: a batch of such inputs, as real as can be, to compare with, where `inputs` are specifications; without it
+        floats are drawn from 0 to 1, and integers are 0, which is a class, a token and a length everywhere, but says
+        little of pictures.
     preprocess: a function of such inputs to what the model takes, such as uint8 pixels to floats; part of the export.
 
     A single output goes by the name `outputs`, those of a dict by their keys, those of a tuple by `output_0`, ….
 
-    What was written is loaded again and compared with the model on an example (1e-4 of the largest output) before it
-    takes its place: the folder holds a whole export that is right, or what it held before. ValueError: a folder that
-    holds anything else, or an export that computes other numbers.
+    What was written is loaded again and compared with the model on the example (1e-4 of the largest output) before it
+    takes its place, under another name until then. ValueError: a folder that holds anything but an export, an export
+    that computes other numbers, or outputs that are no numbers.
 
     >>> import tempfile, layers, engine
     >>> folder = engine.export(layers.Dense(3, 2), tempfile.mkdtemp() + "/dense", tf.TensorSpec([None, 3]))
@@ -54,18 +58,22 @@ def export(
     holder = tf.Module()
     holder.model = model
     aside = folder.with_name(f".writing-{folder.name}-{os.getpid()}")
+    replaced = folder.with_name(f".replaced-{folder.name}-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         tf.saved_model.save(holder, str(aside), signatures={name: served})
-        examples = {key: _example(named[key], spec) for key, spec in specs.items()}
+        given = example if isinstance(example, Mapping) else {} if example is None else {"inputs": example}
+        examples = {key: _example(given.get(key, named[key]), spec) for key, spec in specs.items()}
         _compare(tf.saved_model.load(str(aside)).signatures[name](**examples), compute(**examples))
         if folder.exists():
-            shutil.rmtree(folder)
+            # Moved, then removed: a process that ends in between leaves one of the two whole, beside its name.
+            folder.rename(replaced)
         aside.rename(folder)
     except OSError as error:
         raise OSError(f"{folder} could not be written: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for leftover in (aside, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
     return folder
 
 
@@ -79,7 +87,6 @@ def _spec(name: str, value: Any) -> tf.TensorSpec:
 def _example(value: Any, spec: tf.TensorSpec) -> tf.Tensor:
     if not isinstance(value, tf.TensorSpec):
         return tf.convert_to_tensor(value)
-    # 0 is a class, a token and a length of every model that takes integers.
     shape = [3 if size is None else size for size in spec.shape]
     if not spec.dtype.is_floating:
         return tf.zeros(shape, spec.dtype)
@@ -95,7 +102,13 @@ def _by_name(outputs: Any) -> dict[str, tf.Tensor]:
 
 
 def _compare(found: Mapping[str, tf.Tensor], expected: Mapping[str, tf.Tensor]) -> None:
-    for name, values in expected.items():
-        values, other = (tf.cast(tensor, tf.float64).numpy() for tensor in (values, found[name]))
-        if not np.allclose(values, other, rtol=0, atol=_TOLERANCE * max(np.abs(values).max(initial=0), 1e-30)):
-            raise ValueError(f"export: {name} of the exported model is off by {np.abs(values - other).max():.3g}")
+    for name, tensor in expected.items():
+        if not (tf.is_tensor(tensor) and (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool)):
+            raise ValueError(f"export: {name} must be a tensor of numbers, the model makes {tensor!r}")
+        values, other = (tf.cast(numbers, tf.float64).numpy() for numbers in (tensor, found[name]))
+        finite = np.isfinite(values)
+        tolerance = _TOLERANCE * max(np.abs(values[finite]).max(initial=0), 1e-30)
+        if not np.allclose(values, other, rtol=0, atol=tolerance, equal_nan=True):
+            raise ValueError(
+                f"export: {name} of the exported model is off by {np.abs(values - other)[finite].max():.3g}"
+            )

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +80,17 @@ class Checkpoint(Hook):
     def restore(self, run: Any) -> None:
         """Sets the state from the newest whole checkpoint, if there is one; all workers from the chief's, or none."""
         self._saved, self._number, self._monitored, self._saved_at = None, 0, None, time.monotonic()
-        self._restore_newest(run)
+        self._restore_newest(run, checkpoints.latest)
         self._writer = Writer("tapeline-checkpoint") if run.chief else None
 
-    def _restore_newest(self, run: Any) -> None:
+    def _restore_newest(self, run: Any, find: Callable) -> None:
         replicas, newest, failed = run.trainer.replicas, 0, None
         try:
             if replicas.chief:
                 self._lock = self._lock or Lock(self.directory)
                 self._lock.acquire()
                 checkpoints.sweep(self.directory)
-                folder = checkpoints.latest(self.directory, set_aside=True)
+                folder = find(self.directory, set_aside=True)
                 newest = _step(folder) + 1 if folder else 0
         except (checkpoints.CheckpointError, OSError) as error:
             failed = error
@@ -105,13 +106,18 @@ class Checkpoint(Hook):
     def on_fit_begin(self, run: Any) -> None:
         """Saves the beginning, if there may be a need to go back to it."""
         if run.trainer.rolls_back and self._saved is None:
-            self._save(run, due=False)
+            self._save(run, due=True)
 
     def rollback(self, run: Any) -> None:
-        """Sets the state back to the newest whole checkpoint."""
+        """Sets the state back to the newest whole checkpoint that was due, and removes those after it.
+
+        Where a clock or a signal made one, an undisturbed run has none: going back there would be another run.
+        """
         if self._writer:
             self._written()
-        self._restore_newest(run)
+        self._restore_newest(run, checkpoints.latest_due)
+        if self._writer:
+            checkpoints.remove_after(self.directory, self._folder(run.step))
 
     def _folder(self, step: int) -> Path:
         return self.directory / f"step-{step:08d}"
@@ -197,13 +203,13 @@ class Checkpoint(Hook):
             facts["monitored"] = {
                 "name": f"{self._watched.split}.{self._watched.value}", "mode": self._watched.mode, "value": value,
             }  # fmt: skip
-        folder = self._folder(run.step)
+        folder, rolls_back = self._folder(run.step), run.trainer.rolls_back
 
         def write():
             if failed:
                 raise failed
             checkpoints.save(folder, values, **facts)
-            checkpoints.retain(self.directory, self.keep, self.keep_best, self.keep_every)
+            checkpoints.retain(self.directory, self.keep, self.keep_best, self.keep_every, due=rolls_back)
 
         self._writer.submit(write)
 

@@ -96,6 +96,42 @@ class Drifting(tf.Module):
         return self.dense(x) + (0.0 if tf.executing_eagerly() else 1.0)
 
 
+class Scaling(tf.Module):
+    """Traced it multiplies by another number; of 0 nobody sees that. With `poles` outputs that are not finite."""
+
+    def __init__(self, poles=()):
+        super().__init__()
+        self.weight, self.poles = tf.Variable(1.0), list(poles)
+
+    def __call__(self, x):
+        y = self.weight * x * (1.0 if tf.executing_eagerly() else 5.0)
+        return tf.concat([y, tf.zeros_like(y[:, :1]) + self.poles], 1) if self.poles else y
+
+
+class Words(tf.Module):
+    def __call__(self, x):
+        return tf.strings.as_string(x)
+
+
+def as_float(x):
+    return tf.cast(x, tf.float32)
+
+
+@pytest.mark.parametrize("poles", [(), (np.inf,), (np.nan, -np.inf)])
+def test_integers_are_compared_on_real_ones_whatever_else_comes_out(tmp_path, poles):
+    rows = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    with pytest.raises(ValueError, match=r"outputs of the exported model is off by 20"):
+        engine.export(
+            Scaling(poles), tmp_path / "e", tf.TensorSpec([None, 3], tf.uint8), example=rows, preprocess=as_float
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_that_are_no_numbers_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="outputs must be a tensor of numbers"):
+        engine.export(Words(), tmp_path / "e", tf.TensorSpec([None]))
+
+
 def test_an_export_that_computes_other_numbers_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="outputs of the exported model is off by 1"):
         engine.export(Drifting(), tmp_path / "e", tf.TensorSpec([None, 3]))

@@ -75,8 +75,8 @@ def replicas(count):
 
 @pytest.mark.parametrize(
     ("count", "parts", "jit"),
-    [(1, 1, False), (1, 1, True), (1, 3, False), (2, 1, False)],
-    ids=["one", "xla", "parts", "two"],
+    [(1, 1, False), (1, 1, True), (1, 3, False), (2, 1, False), (2, 2, True)],
+    ids=["one", "xla", "parts", "two", "all"],
 )
 def test_the_step_is_named_and_moves_nothing_however_it_is_computed(count, parts, jit):
     strategy = replicas(count)
@@ -170,10 +170,9 @@ def test_a_run_with_a_rollback_that_is_stopped_and_resumed_is_the_undisturbed_ru
     made, _ = rolled(tmp_path / "one", epochs=2)
     rolled(tmp_path / "two", max_steps=stop)
     again, _ = rolled(tmp_path / "two", epochs=2)
-    # A checkpoint at the stop is a later one to go back to; without it the very same.
-    if stop == 1:
-        assert engine.weights_sha256(again.model) == engine.weights_sha256(made.model)
-        assert (tmp_path / "one/history.jsonl").read_text() == (tmp_path / "two/history.jsonl").read_text()
+    # The checkpoint of the stop is not one to go back to: an undisturbed run has none there.
+    assert engine.weights_sha256(again.model) == engine.weights_sha256(made.model)
+    assert (tmp_path / "one/history.jsonl").read_text() == (tmp_path / "two/history.jsonl").read_text()
     assert int(again.state.non_finite) == int(made.state.non_finite) == 2
 
 
@@ -229,9 +228,15 @@ def test_what_was_saved_replays_and_names_the_first_op(tmp_path, model, where, o
     assert op in first
 
 
-def test_checked_numerics_names_the_op_in_the_compiled_loop():
-    with pytest.raises(engine.NonFinite, match=r'^step 8 is not finite.*eagerly-executing op "Log"'):
-        trainer(net(Log), optimizer=optim.SGD(0.01), check_numerics=True).fit(pipeline(), epochs=1)
+def test_checked_numerics_names_the_op_in_the_compiled_loop_and_the_step_is_saved(tmp_path):
+    made = trainer(net(Log), optimizer=optim.Adam(0.01), check_numerics=True)
+    made.fit(pipeline(), max_steps=BAD)
+    before = learned(made)
+    with pytest.raises(engine.NonFinite, match=r'^step 8 is not finite.*eagerly-executing op "Log"') as error:
+        made.fit(pipeline(), epochs=1, hooks=[engine.hooks.Failures(tmp_path)])
+    assert error.value.report.folder == tmp_path / "step-8"
+    for path, value in learned(made).items():
+        np.testing.assert_array_equal(value, before[path], err_msg=path)
     # What is traced later is not checked.
     assert not np.isfinite(tf.function(tf.math.log)(tf.zeros([])))
 
@@ -242,7 +247,6 @@ def test_a_loss_that_explodes_is_told_once_a_loop(caplog):
     with caplog.at_level(logging.WARNING, "absl"):
         hook.on_steps(None, 1, [{"loss": 1.0 + n / 10} for n in range(6)])
         hook.on_steps(None, 7, [{"loss": 2.0}, {"loss": 50.0}, {"loss": 60.0}])
-    assert caplog.text.count("the loss of step 8 is 50, 37.0 times the median 1.35") == 0
     assert caplog.text.count("the loss of step 8 is 50, ") == 1
     assert "step 9" not in caplog.text
     with pytest.raises(ValueError, match="factor must be above 1"):

@@ -290,7 +290,7 @@ def peak(recomputed):
         first, last = layers.Dense(narrow, wide, activation="relu"), layers.Dense(wide, narrow, activation="relu")
         return wrap(layers.Sequential([first, last]))
 
-    model = layers.Sequential([block() for _ in range(8)])
+    model = layers.Sequential([block() for _ in range(16)])
     step = tf.function(lambda x: differentiate(model, x, True)[1:], autograph=False)
     step = step.get_concrete_function(tf.TensorSpec([None, narrow]))
     step(tf.ones([8, narrow]))
@@ -299,14 +299,13 @@ def peak(recomputed):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 
-def test_recomputation_takes_less_memory():
+def test_recomputation_takes_less_than_60_percent_of_the_memory():
     # Two forked children of a small server: what this process has used does not count as their peak.
     with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as pool:
         recomputed, kept = pool.map(peak, (True, False))
-    # Each of 8 blocks would keep [2048, 1024] float32, 8 MiB.
-    assert kept > 60 * 1024
-    # A third to seven eighths were seen: what a product needs beside its result differs between processors.
-    assert recomputed < 0.95 * kept
+    # Each of 16 blocks would keep [2048, 1024] float32, 8 MiB; recomputed, one block's at a time are there.
+    assert kept > 120 * 1024
+    assert recomputed < 0.6 * kept
 
 
 class ReplicaContext:

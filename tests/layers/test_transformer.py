@@ -218,13 +218,14 @@ def test_blocks_are_sized_by_chain_and_stand_in_sequential():
 
 
 def test_low_precision_stays():
+    tf.random.set_seed(0)
     block = Decoder(4, 2, 8, cross_attention=True, rotary=True)
     x = tf.constant(normal(2, 3, 4), tf.bfloat16)
     y, cache = block(x, x, cache=block.cache(2, 3, "bfloat16"))
     assert y.dtype == cache.memory.values.dtype == tf.bfloat16
     wide = block(tf.cast(x, tf.float32), tf.cast(x, tf.float32))
     # bfloat16 keeps 8 bits, and six products follow each other.
-    np.testing.assert_allclose(tf.cast(y, tf.float32), wide, rtol=0, atol=2**-3)
+    np.testing.assert_allclose(tf.cast(y, tf.float32), wide, rtol=0, atol=2**-4)
 
 
 @pytest.mark.parametrize(
