@@ -84,8 +84,8 @@ def step(
     average: moved by its `update()` after the update.
 
     Σ wᵢ not above 0: no update; only the optimizer's `step` advances, and with it the schedule.
-    A loss or a gradient that is not finite (nor is one whose sum of squares leaves its dtype): nothing at all moves,
-    moving statistics included. That costs one pass over the gradients, and works under XLA.
+    A loss, a sum of weights or a gradient that is not finite (nor is one whose sum of squares leaves its dtype):
+    nothing at all moves, moving statistics included. That costs one pass over the gradients, and works under XLA.
     A variable that neither the loss nor the penalty reaches is a ValueError of the optimizer's, naming it.
     """
     if compute_dtype is not None:
@@ -98,10 +98,10 @@ def step(
     sums = all_reduced(cut_sums(sums_of, batch, context, cut), context)
     gradients = mean_gradients(sums, scale)
     squares = sums_of_squares(gradients)
-    numbers = [tf.cast(number, squares.dtype) for number in (sums.loss, sums.penalty)]
+    numbers = [tf.cast(number, squares.dtype) for number in (sums.loss, sums.penalty, sums.weight)]
     all_finite = tf.reduce_all(tf.math.is_finite(tf.concat([squares, numbers], 0)))
-    weighs = sums.weight > 0
-    finite = tf.logical_or(all_finite, tf.logical_not(weighs))
+    # A sum of weights that is NaN is neither above 0 nor nothing.
+    finite = tf.logical_or(all_finite, sums.weight <= 0)
 
     def update():
         optimizer.apply(gradients, variables)
@@ -116,7 +116,7 @@ def step(
             variable.assign(tf.where(finite, variable, before))
         return tf.constant(False)
 
-    tf.cond(tf.logical_and(weighs, finite), update, skip)
+    tf.cond(tf.logical_and(sums.weight > 0, finite), update, skip)
     penalty = tf.where(sums.weight > 0, sums.penalty, tf.zeros_like(sums.penalty))
     return StepValues(sums.loss, sums.weight, sums.examples, penalty, gradients, sums.metrics, squares, finite)
 

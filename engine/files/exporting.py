@@ -109,6 +109,5 @@ def _compare(found: Mapping[str, tf.Tensor], expected: Mapping[str, tf.Tensor]) 
         finite = np.isfinite(values)
         tolerance = _TOLERANCE * max(np.abs(values[finite]).max(initial=0), 1e-30)
         if not np.allclose(values, other, rtol=0, atol=tolerance, equal_nan=True):
-            raise ValueError(
-                f"export: {name} of the exported model is off by {np.abs(values - other)[finite].max():.3g}"
-            )
+            off = np.abs(values[finite] - other[finite]).max(initial=0)
+            raise ValueError(f"export: {name} of the exported model is off by {off:.3g}")

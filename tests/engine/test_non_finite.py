@@ -108,6 +108,21 @@ def test_a_gradient_alone_names_the_layer_whose_backward_pass_made_it():
     assert error.value.report.values[0].startswith("gradient of layers.0.shift: 0 NaN, 1 Inf of 6, the rest from ")
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["weights", "inputs"])
+def test_a_batch_that_is_not_finite_is_named_and_never_passes_as_one_that_weighs_nothing(name, bad):
+    def spoilt(batch):
+        # After the source, which would refuse it: as a transform may do.
+        batch = {**batch, "weights": tf.ones(tf.shape(batch["labels"]))}
+        first = tf.equal(batch["inputs"][:, 1:2], 0)
+        other = tf.where(first if name == "inputs" else first[:, 0], np.float32(bad), batch[name])
+        return {**batch, name: other}
+
+    spoiling = data.Pipeline(source(), BATCH, shuffle=False, transform=spoilt)
+    with pytest.raises(engine.NonFinite, match=rf"^step 8 .*the batch is not finite\n  batch\['{name}'\]: "):
+        trainer(optimizer=optim.SGD(0.01)).fit(spoiling, epochs=1)
+
+
 def test_a_sum_that_overflows_is_the_sums():
     weights = np.ones(50, np.float32)
     weights[BAD * BATCH : (BAD + 1) * BATCH] = 3e38

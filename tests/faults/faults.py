@@ -20,8 +20,8 @@ from tests.faults.settings import EVERYTHING, Setting, words
 
 FLAGS = (*EVERYTHING, "--model=mlp", "--units=64", "--optimizer=adamw", "--patience=9", "--epochs=8")
 DENSE = Setting("a dense network, one device", lambda run_dir: train(run_dir, *FLAGS), 144)
-SKIPPED = Setting("an embedding, NaN skipped", lambda run_dir: words(run_dir, "skip"), 150)
-ROLLED_BACK = Setting("an embedding, NaN rolled back", lambda run_dir: words(run_dir, "rollback"), 150)
+SKIPPED = Setting("an embedding, NaN skipped", lambda run_dir: words(run_dir, "skip"), 180)
+ROLLED_BACK = Setting("an embedding, NaN rolled back", lambda run_dir: words(run_dir, "rollback"), 126)
 # Between what a checkpoint of the dense network takes and all else that it writes.
 _NO_CHECKPOINT_FITS = 300_000
 

@@ -76,7 +76,8 @@ def main(run_dir: str, policy: str | None = None) -> None:
         validation=validation,
         hooks=[
             engine.hooks.HistoryFile(directory.history, log_every_step=True),
-            engine.hooks.EarlyStopping("validation.accuracy", patience=2),
+            # With a policy the run is to be as long as its data makes it.
+            engine.hooks.EarlyStopping("validation.accuracy", patience=99 if policy else 2),
             engine.hooks.Checkpoint(directory.checkpoints, every=6),
         ],
     )
