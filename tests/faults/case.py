@@ -3,6 +3,7 @@
 import dataclasses
 import random
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -41,6 +42,9 @@ class Case:
         with self.start() as process:
             self.run_to_a_step(process)
             process.kill()
+        # A write that was complete but for its name would be newer than the newest: as if the kill had come before it.
+        for begun in (self.run_dir / "checkpoints").glob(".writing-*"):
+            shutil.rmtree(begun)
         return self.run_dir / "checkpoints" / f"step-{Folder(self.run_dir).saved_steps[-1]:08d}"
 
 
