@@ -28,11 +28,17 @@ def agree(ours, theirs, relative):
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """Keras' ResNet50 in float64 with random weights and moving statistics; its weights as they were published."""
+    # Inputs take floatx, layers the policy, which is remembered apart from floatx once one was set.
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     try:
         theirs = keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3))
+        outputs = [theirs.get_layer(name).output for name in STAGES]
+        stages = keras.Model(theirs.input, [*outputs, theirs.output])
     finally:
-        keras.config.set_floatx("float32")
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
     random = np.random.default_rng(0)
     for weight in theirs.weights:
         scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if weight.name == "kernel" else 0.3
@@ -45,8 +51,7 @@ def published(tmp_path_factory):
     for name, model in (("top.h5", theirs), ("notop.h5", bare)):
         with h5py.File(folder / name, "w") as file:
             legacy_h5_format.save_weights_to_hdf5_group(file, model)
-    outputs = [theirs.get_layer(name).output for name in STAGES]
-    return theirs, keras.Model(theirs.input, [*outputs, theirs.output]), folder
+    return theirs, stages, folder
 
 
 def computed(model, x, training):
