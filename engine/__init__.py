@@ -4,10 +4,11 @@ from engine import hooks, keras_io, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
 from engine.diff import diff
+from engine.features import features
 from engine.files.checkpoints import CheckpointError
 from engine.files.exporting import export
 from engine.files.hdf5 import ModelFileError
-from engine.files.models import load_model, save_model
+from engine.files.models import is_model_file, load_model, save_model
 from engine.files.restoring import Restored
 from engine.files.restoring import restore_model as restore
 from engine.files.restoring import save_model as save_weights
@@ -48,8 +49,10 @@ __all__ = [
     "cast",
     "diff",
     "export",
+    "features",
     "freeze",
     "hooks",
+    "is_model_file",
     "keras_io",
     "load_model",
     "losses",

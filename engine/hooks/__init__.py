@@ -10,6 +10,7 @@ from engine.hooks.leave import LeaveBeforeFirstStep
 from engine.hooks.progress import EpochLines, Progress
 from engine.hooks.reduce_on_plateau import ReduceOnPlateau
 from engine.hooks.tensorboard import TensorBoard
+from engine.hooks.thaw import Thaw
 
 __all__ = [
     "Checkpoint",
@@ -23,4 +24,5 @@ __all__ = [
     "Progress",
     "ReduceOnPlateau",
     "TensorBoard",
+    "Thaw",
 ]
