@@ -15,11 +15,11 @@ with start.left_on_signals(), start.held_stderr():
     from absl import app, flags, logging
 
     import engine
-    from cli import finished, help, training
+    from cli import devices, finished, help, listing, training
     from engine.signals import leave_on_signals
 
 FLAGS = flags.FLAGS
-MODES = {"export": finished.export, "generate": finished.generate}
+MODES = {"evaluate": finished.evaluate, "export": finished.export, "generate": finished.generate}
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -38,6 +38,10 @@ def main(argv: list[str]) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: every setting is a --flag=value")
+        if FLAGS.list:
+            print(listing.listed())
+            sys.exit(0)
+        devices.choose()
         if FLAGS.replay or FLAGS.mode != "train":
             sys.exit(finished.replay(Path(FLAGS.replay)) if FLAGS.replay else MODES[FLAGS.mode]())
         with start.held_stderr():

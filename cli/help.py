@@ -4,10 +4,10 @@ import textwrap
 
 from absl import flags
 
-from cli import devices, finished, hooks, networks, pipelines, rules, trainers, training, transfer
+from cli import devices, finished, hooks, listing, networks, pipelines, rules, trainers, training, transfer
 
 FLAGS = flags.FLAGS
-_MODULES = (pipelines, networks, transfer, rules, devices, training, trainers, hooks, finished)
+_MODULES = (pipelines, networks, transfer, rules, devices, training, trainers, hooks, finished, listing)
 
 
 def groups() -> list[tuple[str, list[flags.Flag]]]:

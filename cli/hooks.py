@@ -38,6 +38,7 @@ class Accepted(engine.hooks.Hook):
         """The checkpoint, if there is one, fits."""
         self._directory.lock()
         self._directory.write_flags(dict(self._lines))
+        self._directory.add_environment(engine.environment())
         self._directory.forget_result()
 
 

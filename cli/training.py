@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import flags
 
 import engine
-from cli import hooks, pipelines, start, trainers, transfer
+from cli import devices, hooks, pipelines, start, trainers, transfer
 from engine.files import run_directory
 
 FLAGS = flags.FLAGS
@@ -37,7 +37,7 @@ MAY_CHANGE = frozenset(
 # What workers of one run may have each for itself.
 OF_ONE_WORKER = ("data_dir", "download", "worker_timeout_s")
 # What only other modes read, and no run depends on.
-OF_MODES = ("run_dir", "replay", "mode", "prompt", "length", "temperature", "top_k", "top_p")
+OF_MODES = ("run_dir", "replay", "mode", "list", "device", "prompt", "length", "temperature", "top_k", "top_p")
 # A finished run goes on only if one of these differs.
 PROLONGS = ("epochs", "max_steps", "early_stopping", "monitor", "patience", "min_delta", "restore_best")
 
@@ -84,6 +84,7 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
     shared = f", {replicas}" if replicas.count > 1 else ""
     print(f"{FLAGS.model} with {parameters:,} parameters on {pipeline.examples:,} examples of {FLAGS.dataset}{shared}")
+    print(f"devices: {devices.listed()}")
     print(f"run directory {directory.path}; to watch: {watch}", flush=True)
 
     read, looked_at = pipelines.featured(trainer.model, pipeline, validation)

@@ -4,6 +4,7 @@ from engine import hooks, keras_io, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
 from engine.diff import diff
+from engine.environment import environment
 from engine.features import features
 from engine.files.checkpoints import CheckpointError
 from engine.files.exporting import export
@@ -48,6 +49,7 @@ __all__ = [
     "WorkerLost",
     "cast",
     "diff",
+    "environment",
     "export",
     "features",
     "freeze",

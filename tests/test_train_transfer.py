@@ -101,4 +101,4 @@ def test_a_file_of_another_network_names_what_differs_first(pictures, pretrained
     given = ["--dataset=image_folder", f"--data_dir={pictures}", "--image_size=16,16", "--batch_size=8"]
     code, _, error = command(*given, "--model=resnet32", f"--pretrained={pretrained}")
     assert code == 2
-    assert "missing     backbone.stage2.block3" in error
+    assert "missing     model.backbone.stage2.block3" in error
