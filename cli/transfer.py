@@ -9,15 +9,26 @@ from absl import flags
 
 import data
 import engine
+from data import download
 from layers import nets
 
 FLAGS = flags.FLAGS
+_PLACE = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+# By the sum that Keras itself checks.
+PUBLISHED = {
+    "resnet50": download.Remote(
+        f"{_PLACE}resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        94765736,
+        "4d473c1dd8becc155b73f8504c6f6626",
+        "md5",
+    )
+}
 
 flags.DEFINE_string(
     "pretrained",
     None,
-    "Where the backbone's weights come from: a model or a run of this program, or a file that Keras published "
-    "(resnet50 to resnet152).",
+    "Where the backbone's weights come from: a model or a run of this program, a file that Keras published (resnet50 "
+    "to resnet152), or imagenet, which is the published file of resnet50 (--download).",
 )
 flags.DEFINE_list("freeze", [], "Parts of the network that stay as they are, such as backbone.")
 flags.DEFINE_string("unfreeze_from", None, "The first child of the frozen part that is thawed, such as stage4.")
@@ -35,13 +46,27 @@ def load_pretrained(model: tf.Module) -> None:
     """Sets the backbone from --pretrained."""
     if not isinstance(model, nets.Classifier):
         raise ValueError(f"--pretrained needs a --model with a backbone, such as resnet50, not {FLAGS.model}")
-    path = Path(FLAGS.pretrained)
+    path = _published() if FLAGS.pretrained == "imagenet" else Path(FLAGS.pretrained)
     if path.is_file() and not engine.is_model_file(path):
         if not isinstance(model.backbone, nets.ResNet) or FLAGS.model not in ("resnet50", "resnet101", "resnet152"):
             raise ValueError(f"{path} is of Keras' applications: it needs --model=resnet50, resnet101 or resnet152")
         nets.load_resnet(model.backbone, path)
     else:
         engine.restore(model, path, only="backbone.*")
+
+
+def _published() -> Path:
+    """The file of ImageNet weights that Keras publishes for the model, from the cache or fetched into it."""
+    if FLAGS.model not in PUBLISHED:
+        raise ValueError(f"--pretrained=imagenet is for --model={' or '.join(PUBLISHED)}; for others give a file")
+    remote, name = PUBLISHED[FLAGS.model], f"{FLAGS.model}_imagenet"
+    found = download.cached(name)
+    if found is None:
+        if not FLAGS.download:
+            raise ValueError(f"--pretrained=imagenet: {remote.name} is not in the cache; --download fetches it")
+        instead = f"get {remote.name} and pass it as --pretrained"
+        found = download.obtain(name, [remote], lambda paths: {remote.name: paths[0].read_bytes()}, instead)
+    return found / remote.name
 
 
 def frozen_parts(model: tf.Module) -> dict[str, tf.Module]:

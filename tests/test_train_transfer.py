@@ -85,11 +85,14 @@ def test_frozen_for_good_only_the_head_moves_and_it_resumes(pictures, pretrained
         (["--freeze=backbone", "--cache_features", "--augment=flip_left_right"], "no --augment"),
         (["--freeze=backbone,head"], "nothing to train"),
         (["--pretrained=nowhere"], "nowhere"),
+        (["--model=resnet50", "--pretrained=imagenet"], "tf_kernels_notop.h5 is not in the cache; --download fetches"),
+        (["--pretrained=imagenet"], "--pretrained=imagenet is for --model=resnet50; for others give a file"),
         (["--pretrained=README.md"], "no file of a model, or a damaged one"),
         (["--model=convnet", "--pretrained=README.md"], "--pretrained needs a --model with a backbone"),
     ],
 )
-def test_what_a_person_may_get_wrong(flags, said, command, request):
+def test_what_a_person_may_get_wrong(flags, said, command, request, monkeypatch, tmp_path):
+    monkeypatch.setenv("TAPELINE_CACHE", str(tmp_path / "cache"))
     readme = request.config.rootpath / "README.md"
     code, _, error = command("--model=resnet20", "--max_steps=1", *[f.replace("README.md", str(readme)) for f in flags])
     assert code == 2
