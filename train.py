@@ -27,7 +27,11 @@ def parse(argv: list[str]) -> list[str]:
     if {"--help", "-h", "--helpshort", "-help", "-helpshort"} & set(argv[1:]):
         print(help.short())
         sys.exit(0)
-    return app.parse_flags_with_usage(argv)
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        print(f"train.py: error: {help.advice(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def main(argv: list[str]) -> None:
@@ -37,7 +41,7 @@ def main(argv: list[str]) -> None:
     strategy = None
     try:
         if len(argv) > 1:
-            raise ValueError(f"unexpected argument {argv[1]!r}: every setting is a --flag=value")
+            raise ValueError(help.stray(argv[1]))
         if FLAGS.list:
             print(listing.listed())
             sys.exit(0)

@@ -51,6 +51,11 @@ def make_text_model(info: data.Info, units: list[int]) -> tf.Module:
 def make_image_model(info: data.Info, units: list[int]) -> tf.Module:
     """The network for pictures or rows of numbers."""
     shape, classes = info.input_shape, info.classes
+    if shape == () or classes is None:
+        texts = ", ".join([*TEXT_MODELS, *LANGUAGE_MODELS])
+        raise ValueError(
+            f"--model={FLAGS.model} takes pictures or numbers, not {FLAGS.dataset}; for texts there are {texts}"
+        )
     if FLAGS.model == "mlp":
         return nets.mlp(shape, classes, units=units, dropout=FLAGS.dropout)
     if FLAGS.model == "convnet":
@@ -70,6 +75,8 @@ def make_image_model(info: data.Info, units: list[int]) -> tf.Module:
 def make_model(info: data.Info) -> tf.Module:
     """The network for a data set; its initial values depend on the seed alone, and on what is pretrained."""
     tf.random.set_seed(FLAGS.seed)
+    if FLAGS.model in TEXT_MODELS and FLAGS.dataset == "char_text":
+        raise ValueError(f"--model={FLAGS.model} takes whole texts, and char_text has windows: text_lines has lines")
     make = make_image_model if FLAGS.model in MODELS else make_text_model
     model = make(info, integers("units"))
     if FLAGS.pretrained:

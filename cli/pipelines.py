@@ -69,6 +69,9 @@ def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline
         source, validation = parts["train"], parts["validation"]
     augment, transform = data.augment.parse(FLAGS.augment, source.info.classes), data.to_float
     if FLAGS.model not in networks.MODELS:
+        if FLAGS.dataset != "char_text" and source.info.input_shape != ():
+            others = ", ".join(networks.MODELS)
+            raise ValueError(f"--model={FLAGS.model} takes texts, which {FLAGS.dataset} has not; others are {others}")
         # The vocabulary is that of the training set alone.
         transform, tokenizer = None, make_tokenizer(source)
         source, validation, test = (each and as_tokens(each, tokenizer) for each in (source, validation, test))

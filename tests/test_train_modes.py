@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import data
 import engine
+import train
 
 SMALL = ["--model=mlp", "--units=8", "--batch_size=500", "--epochs=1", "--notensorboard"]
 
@@ -81,3 +82,54 @@ def test_a_run_that_was_stopped_has_nothing_to_evaluate_yet(command, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "flags.cfg").write_text("--model=mlp\n")
     assert "the run is not finished" in command("--mode=evaluate", f"--run_dir={tmp_path / 'run'}")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--epoch=3", "there is no --epoch: did you mean --epochs?"),
+        ("--lr=0.1", "there is no --lr: did you mean --learning_rate?"),
+        ("--batch-size=64", "did you mean --batch_size?"),
+        ("--gpu", "did you mean --device?"),
+        ("--config=configs/x.cfg", "did you mean --flagfile?"),
+        ("--frobnicate=1", "there is no --frobnicate: --helpshort lists all flags"),
+        ("--model=cnn", "--model=cnn: did you mean convnet? there are mlp, convnet, resnet20"),
+        ("--model=resnet", "did you mean resnet"),
+        ("--dataset=cifar", "did you mean cifar10? there are fashion_mnist_mini"),
+        ("--dataset=MNIST", "did you mean mnist?"),
+        ("--optimizer=Adam", "did you mean adam?"),
+        ("--precision=fp16", "did you mean float16?"),
+        ("--mode=test", "did you mean evaluate?"),
+        ("--schedule=step", "did you mean piecewise?"),
+        ("--learning_rate=abc", "--learning_rate=abc: expected a number"),
+        ("--epochs=1.5", "--epochs=1.5: expected a whole number"),
+        ("--epochs=0", "--epochs=0: "),
+        ("--validation_fraction=1.5", "1.5 is not a number in the range [0, 0.9]"),
+        ("--flagfile=missing.cfg", "'missing.cfg': there is no such flagfile; configs/ has some"),
+    ],
+)
+def test_what_was_probably_meant(typed, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        train.parse(["train.py", typed])
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["configs/mlp.cfg"], "did you mean --flagfile=configs/mlp.cfg?"),
+        (["--units=128", "64"], "'64': lists have commas and no spaces"),
+        (["fast"], "unexpected argument 'fast': every setting is a --flag=value"),
+        (["--model=text_lstm"], "--model=text_lstm takes texts, which fashion_mnist_mini has not"),
+        (["--model=mlp", "--dataset=movie_reviews"], "--model=mlp takes pictures or numbers, not movie_reviews"),
+        (["--model=resnet50", "--dataset=movie_reviews"], "takes pictures or numbers, not movie_reviews"),
+    ],
+)
+def test_what_does_not_go_together(typed, said, command):
+    code, _, error = command(*typed)
+    assert code == 2
+    assert said in error
+    assert error.count("\n") == 1
