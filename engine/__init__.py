@@ -23,6 +23,7 @@ from engine.run import Run
 from engine.state import TrainState
 from engine.step import mean_gradients, step
 from engine.strategies import make_strategy
+from engine.summary import summary
 from engine.sums import slice_sums
 from engine.traces import TooManyTraces
 from engine.trainer import Trainer
@@ -64,6 +65,7 @@ __all__ = [
     "save_weights",
     "slice_sums",
     "step",
+    "summary",
     "trainable_variables",
     "variable_paths",
     "weights_sha256",
