@@ -17,6 +17,7 @@ from engine.names import freeze, parameter_count, trainable_variables, variable_
 from engine.non_finite import NonFinite, NonFiniteReport
 from engine.objective import Supervised, Terms
 from engine.precision import cast
+from engine.rate_finder import RateSweep, lr_find
 from engine.replay import replay
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run
@@ -36,6 +37,7 @@ __all__ = [
     "ModelFileError",
     "NonFinite",
     "NonFiniteReport",
+    "RateSweep",
     "Replicas",
     "Restored",
     "Run",
@@ -54,6 +56,7 @@ __all__ = [
     "keras_io",
     "load_model",
     "losses",
+    "lr_find",
     "make_strategy",
     "mean_gradients",
     "metrics",
