@@ -19,12 +19,14 @@ from engine.names import freeze, parameter_count, trainable_variables, variable_
 from engine.non_finite import NonFinite, NonFiniteReport
 from engine.objective import Supervised, Terms
 from engine.precision import cast
+from engine.rate_finder import RateSweep, lr_find
 from engine.replay import replay
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run
 from engine.state import TrainState
 from engine.step import mean_gradients, step
 from engine.strategies import make_strategy
+from engine.summary import summary
 from engine.sums import slice_sums
 from engine.traces import TooManyTraces
 from engine.trainer import Trainer
@@ -37,6 +39,7 @@ __all__ = [
     "ModelFileError",
     "NonFinite",
     "NonFiniteReport",
+    "RateSweep",
     "Replicas",
     "Restored",
     "Run",
@@ -58,6 +61,7 @@ __all__ = [
     "keras_io",
     "load_model",
     "losses",
+    "lr_find",
     "make_strategy",
     "mean_gradients",
     "metrics",
@@ -69,6 +73,7 @@ __all__ = [
     "save_weights",
     "slice_sums",
     "step",
+    "summary",
     "trainable_variables",
     "variable_paths",
     "weights_sha256",

@@ -7,6 +7,7 @@ from engine.hooks.failures import Failures
 from engine.hooks.history_file import HistoryFile
 from engine.hooks.hook import Hook
 from engine.hooks.leave import LeaveBeforeFirstStep
+from engine.hooks.profile import Profile
 from engine.hooks.progress import EpochLines, Progress
 from engine.hooks.reduce_on_plateau import ReduceOnPlateau
 from engine.hooks.tensorboard import TensorBoard
@@ -21,6 +22,7 @@ __all__ = [
     "HistoryFile",
     "Hook",
     "LeaveBeforeFirstStep",
+    "Profile",
     "Progress",
     "ReduceOnPlateau",
     "TensorBoard",
