@@ -3,7 +3,7 @@
     python examples/gan.py --folder=runs/gan
 
 Each update is two calls of `engine.step`: one moves the discriminator by its objective, one the generator by its own.
-`<folder>/samples.png` are pictures of the generator, `<folder>/real.png` pictures that the discriminator was shown.
+`<folder>/samples.png`, new after each epoch, are pictures of the generator, `<folder>/real.png` some of the real ones.
 """
 
 import argparse
@@ -99,15 +99,14 @@ def main(folder, epochs=60, examples=6000, batch_size=64, latent=64, filters=32)
     pipeline = data.Pipeline(source, min(batch_size, examples), transform=data.to_float, drop_remainder=True)
     model = GAN(latent, filters)
     update = alternating(model, [optim.Adam(4e-4, beta_1=0.5), optim.Adam(4e-4, beta_1=0.5)])
-    losses, batches, shown = [], iter(pipeline.training(seed=0)), engine.StepContext(1, 0)
+    losses, batches, noise = [], iter(pipeline.training(seed=0)), tf.random.stateless_normal([50, latent], [0, 0])
     for step in range(epochs * pipeline.steps_per_epoch):
         batch = next(batches)
         losses.append([float(loss) for loss in update(batch, tf.constant(step, tf.int64))])
         if (step + 1) % pipeline.steps_per_epoch == 0:
             print(f"epoch {(step + 1) // pipeline.steps_per_epoch}: discriminator, generator: {losses[-1]}")
+            write_grid(Path(folder) / "samples.png", model.generator(noise))
     write_grid(Path(folder) / "real.png", batch["inputs"][: batch["inputs"].shape[0] // 10 * 10])
-    noise = tf.math.ndtri(shown.uniform([50, latent]) + 2.0**-24)
-    write_grid(Path(folder) / "samples.png", model.generator(noise))
     return losses, model
 
 
