@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -21,7 +21,7 @@ def test_python_on_the_page_runs(page, capsys):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_exist(page):
     for name in re.findall(
-        r"`((?:engine|layers|optim|data|tests|configs|docs|benchmarks)/[\w/.-]*)`", page.read_text()
+        r"`((?:engine|layers|optim|data|tests|configs|docs|benchmarks|examples)/[\w/.-]*)`", page.read_text()
     ):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"(?:pytest|--flagfile=)\s*((?:tests|configs)/[\w/.]+)", page.read_text()):
