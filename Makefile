@@ -5,7 +5,10 @@ STAMP := $(VENV)/.installed
 FLAGFILE ?= configs/fashion_mnist_mini.cfg
 FLAGS ?=
 
-.PHONY: train test lint clean
+# What the reference shows: the packages and what they export, and the contracts that stand in modules.
+DOCUMENTED := engine layers optim data engine.testing layers.context data.sources
+
+.PHONY: train test lint docs clean
 
 train: $(STAMP)
 	$(VENV)/bin/python train.py --flagfile=$(FLAGFILE) $(FLAGS)
@@ -15,6 +18,14 @@ test: $(STAMP) lint
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+# The reference of the API from its docstrings, in build/docs, to be read without a network. A warning is an error.
+docs: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	rm -rf build/docs && mkdir -p build/docs
+	PDOC_ALLOW_EXEC=1 $(VENV)/bin/python -m pdoc --template-directory docs/pdoc --output-directory build/docs \
+		$(DOCUMENTED) 2>build/docs.log || { cat build/docs.log; exit 1; }
+	@if grep ^Warn: build/docs.log; then exit 1; fi
 
 # The stamp is written last: an interrupted installation is done again.
 $(STAMP): setup.cfg

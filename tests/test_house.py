@@ -1,6 +1,7 @@
 """The plan of the house: who may know whom, and that Keras is not inside."""
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -84,6 +85,14 @@ def test_nothing_inside_runs_what_it_reads():
     for file in FILES:
         calls = [dotted(n.func) for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Call)]
         assert not [c for c in calls if c[-1:] in (["eval"], ["exec"]) or c[:1] == ["pickle"]], file
+
+
+def test_every_hook_is_made_by_some_test_or_by_the_runs_of_train():
+    makers = [ROOT / "train.py", *(ROOT / "tests").rglob("*.py")]
+    used = {name for file in makers for name in re.findall(r"hooks\.(\w+)\(", file.read_text())}
+    exported = set(re.findall(r'^    "(\w+)",$', (ROOT / "engine/hooks/__init__.py").read_text(), re.MULTILINE))
+    assert len(exported) > 5
+    assert exported - used <= {"Hook"}
 
 
 def test_every_flagfile_parses_and_says_only_what_train_knows():
