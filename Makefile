@@ -1,11 +1,11 @@
-# Two commands: `make train` and `make test`. Both first make .venv, if it is missing or older than setup.cfg.
+# `make train`, `make test`, `make benchmark`. All first make .venv, if it is missing or older than setup.cfg.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 FLAGFILE ?= configs/fashion_mnist_mini.cfg
 FLAGS ?=
 
-.PHONY: train test lint clean
+.PHONY: train test lint benchmark clean
 
 train: $(STAMP)
 	$(VENV)/bin/python train.py --flagfile=$(FLAGFILE) $(FLAGS)
@@ -15,6 +15,11 @@ test: $(STAMP) lint
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+# The peers are installed for this alone; who is not there is skipped.
+benchmark: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
+	$(VENV)/bin/python -m benchmarks $(FLAGS)
 
 # The stamp is written last: an interrupted installation is done again.
 $(STAMP): setup.cfg
