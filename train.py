@@ -15,11 +15,14 @@ with start.left_on_signals(), start.held_stderr():
     from absl import app, flags, logging
 
     import engine
-    from cli import devices, finished, help, listing, training
+    from cli import devices, finished, help, listing, looks, training
     from engine.signals import leave_on_signals
 
 FLAGS = flags.FLAGS
-MODES = {"evaluate": finished.evaluate, "export": finished.export, "generate": finished.generate}
+MODES = {
+    **{mode.__name__: mode for mode in (looks.summary, looks.lr_find, looks.profile)},
+    **{mode.__name__: mode for mode in (finished.evaluate, finished.export, finished.generate)},
+}
 
 
 def parse(argv: list[str]) -> list[str]:

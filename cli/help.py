@@ -7,10 +7,10 @@ import textwrap
 from absl import flags
 
 import data
-from cli import devices, finished, hooks, listing, networks, pipelines, rules, trainers, training, transfer
+from cli import devices, finished, hooks, listing, looks, networks, pipelines, rules, trainers, training, transfer
 
 FLAGS = flags.FLAGS
-_MODULES = (pipelines, networks, transfer, rules, devices, training, trainers, hooks, finished, listing)
+_MODULES = (pipelines, networks, transfer, rules, devices, training, trainers, hooks, looks, finished, listing)
 
 
 def groups() -> list[tuple[str, list[flags.Flag]]]:

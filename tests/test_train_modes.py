@@ -84,6 +84,41 @@ def test_a_run_that_was_stopped_has_nothing_to_evaluate_yet(command, tmp_path):
     assert "the run is not finished" in command("--mode=evaluate", f"--run_dir={tmp_path / 'run'}")[2]
 
 
+def test_a_summary_says_what_the_network_is(command, tmp_path):
+    code, said, error = command("--mode=summary", "--model=mlp", "--units=8", f"--output={tmp_path / 'net.mmd'}")
+    assert code == 0, error
+    assert "6,370" in said
+    assert (tmp_path / "net.mmd").read_text().startswith(("graph", "flowchart"))
+    code, said, error = command("--mode=summary", "--dataset=movie_reviews", "--model=text_average", "--max_length=9")
+    assert code == 0, error
+    assert "embedding" in said
+
+
+def test_a_sweep_suggests_a_rate_and_leaves_nothing_behind(command, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plot draws the curve")
+    given = ["--mode=lr_find", *SMALL, "--sweep_steps=20", f"--output={tmp_path / 'rates.png'}"]
+    code, said, error = command(*given)
+    assert code == 0, error
+    assert "suggested learning rate:" in said
+    assert (tmp_path / "rates.png").read_bytes()[:4] == b"\x89PNG"
+    assert [path.name for path in tmp_path.iterdir()] == ["rates.png"]
+
+
+def test_a_profile_names_the_dearest_operations(command, tmp_path):
+    folder = tmp_path / "profile"
+    given = ["--mode=profile", *SMALL, "--profile_first=3", "--profile_steps=2", f"--output={folder}"]
+    code, _, error = command(*given)
+    assert code == 0, error
+    assert "MatMul" in (folder / "ops.txt").read_text()
+
+
+@pytest.mark.parametrize("mode", ["summary", "lr_find"])
+def test_a_drawing_has_the_suffix_of_its_kind(mode, command):
+    code, _, error = command(f"--mode={mode}", "--output=drawing.txt")
+    assert code == 2
+    assert "--output=drawing.txt: " in error
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

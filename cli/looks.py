@@ -1,0 +1,77 @@
+"""What is looked at before a run: the network, the learning rate, where the time goes."""
+
+import math
+import time
+from pathlib import Path
+
+import tensorflow as tf
+from absl import flags
+
+import engine
+from cli import networks, pipelines, trainers
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "output",
+    None,
+    "Where a mode writes. summary: a drawing, .mmd (mermaid) or .dot (Graphviz); lr_find: its curve, .png; profile: a "
+    "folder, by default profiles/<model>-<time>.",
+)
+flags.DEFINE_float("lowest_rate", 1e-7, "The first learning rate that is tried (lr_find).", 0)
+flags.DEFINE_float("highest_rate", 10.0, "The last one.", 0)
+flags.DEFINE_integer("sweep_steps", 100, "How many are tried, a step each.", lower_bound=2)
+flags.DEFINE_integer("profile_first", 20, "The first step that is looked at (profile).", lower_bound=1)
+flags.DEFINE_integer("profile_steps", 10, "How many steps are looked at.", lower_bound=1)
+
+
+def summary() -> int:
+    """The network's layers with their sizes and costs; with --output a drawing."""
+    suffix = Path(FLAGS.output).suffix if FLAGS.output else None
+    if suffix not in (None, ".mmd", ".dot"):
+        raise ValueError(f"--output={FLAGS.output}: a drawing is .mmd (mermaid) or .dot (Graphviz)")
+    info = pipelines.make_pipelines()[0].info
+    if FLAGS.model in networks.MODELS:
+        spec = tf.TensorSpec([None, *info.input_shape])
+    else:
+        spec = tf.TensorSpec([None, FLAGS.max_length], tf.int32)
+    found = engine.summary(networks.make_model(info), spec)
+    print(found)
+    if suffix:
+        Path(FLAGS.output).write_text(found.mermaid() if suffix == ".mmd" else found.dot())
+        print(f"wrote {FLAGS.output}")
+    return 0
+
+
+def lr_find() -> int:
+    """The loss over learning rates, one step each, and a suggestion; nothing is kept."""
+    if FLAGS.output and Path(FLAGS.output).suffix != ".png":
+        raise ValueError(f"--output={FLAGS.output}: the curve is drawn as .png")
+    trainer, pipeline = _trainer()
+    options = {"lowest": FLAGS.lowest_rate, "highest": FLAGS.highest_rate, "steps": FLAGS.sweep_steps}
+    found = engine.lr_find(trainer, pipeline, **options)
+    print(found)
+    if FLAGS.output:
+        try:
+            found.plot(FLAGS.output)
+        except ImportError as error:
+            raise ValueError(str(error)) from None
+        print(f"wrote {FLAGS.output}")
+    return 0
+
+
+def profile() -> int:
+    """Some steps under TensorFlow's profiler: the dearest operations as text, all of it for TensorBoard."""
+    folder = Path(FLAGS.output or f"profiles/{FLAGS.model}-{time.strftime('%Y%m%d-%H%M%S')}")
+    trainer, pipeline = _trainer()
+    hook = engine.hooks.Profile(folder, FLAGS.profile_first, FLAGS.profile_steps)
+    trainer.fit(pipeline, max_steps=FLAGS.profile_first + FLAGS.profile_steps - 1, hooks=[hook])
+    print(f"wrote {folder}; to look at it: tensorboard --logdir {folder}")
+    return 0
+
+
+def _trainer() -> tuple[engine.Trainer, object]:
+    pipeline = pipelines.make_pipelines()[0]
+    if FLAGS.decay_steps is None:
+        FLAGS.decay_steps = min(FLAGS.epochs * pipeline.steps_per_epoch, FLAGS.max_steps or math.inf)
+    return trainers.make_trainer(pipeline, None)[0], pipeline
