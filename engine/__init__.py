@@ -26,6 +26,7 @@ from engine.strategies import make_strategy
 from engine.sums import slice_sums
 from engine.traces import TooManyTraces
 from engine.trainer import Trainer
+from engine.tune import Timing, Tuning, tune
 
 __all__ = [
     "CheckpointError",
@@ -41,9 +42,11 @@ __all__ = [
     "StepContext",
     "Supervised",
     "Terms",
+    "Timing",
     "TooManyTraces",
     "TrainState",
     "Trainer",
+    "Tuning",
     "WorkerLost",
     "cast",
     "diff",
@@ -65,6 +68,7 @@ __all__ = [
     "slice_sums",
     "step",
     "trainable_variables",
+    "tune",
     "variable_paths",
     "weights_sha256",
 ]
