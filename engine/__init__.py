@@ -30,6 +30,7 @@ from engine.summary import summary
 from engine.sums import slice_sums
 from engine.traces import TooManyTraces
 from engine.trainer import Trainer
+from engine.tune import Timing, Tuning, tune
 
 __all__ = [
     "CheckpointError",
@@ -46,9 +47,11 @@ __all__ = [
     "StepContext",
     "Supervised",
     "Terms",
+    "Timing",
     "TooManyTraces",
     "TrainState",
     "Trainer",
+    "Tuning",
     "WorkerLost",
     "cast",
     "diff",
@@ -75,6 +78,7 @@ __all__ = [
     "step",
     "summary",
     "trainable_variables",
+    "tune",
     "variable_paths",
     "weights_sha256",
 ]

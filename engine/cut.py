@@ -18,18 +18,25 @@ class Cut(NamedTuple):
     parts: in how many contiguous parts, one after the other (accumulation).
     jit_compile: forward and backward by XLA, which compiles once for each number of rows that a part may have: those
     of a run are few.
+    unrolled: the parts are traced one by one, and not in a loop: their sizes are then known to an XLA program that the
+    step is part of.
     """
 
     parts: int = 1
     jit_compile: bool = False
+    unrolled: bool = False
 
 
 WHOLE = Cut()
 
 
+class NotCompiled(ValueError):
+    """XLA can't compile what it was to compile."""
+
+
 @contextlib.contextmanager
 def explained(jit_compile: bool) -> Iterator[None]:
-    """Within it, what XLA can't compile is a ValueError that names `jit_compile` and the reason."""
+    """Within it, what XLA can't compile is a `NotCompiled` that names `jit_compile` and the reason."""
     try:
         yield
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
@@ -37,7 +44,7 @@ def explained(jit_compile: bool) -> Iterator[None]:
             raise
         lines = error.message.splitlines()
         reason = re.sub(r"^\W*\(\d+\) \w+: *", "", next((line for line in lines if "XLA" in line), lines[0]))
-        raise ValueError(f"jit_compile: XLA can't compile this step, train without it: {reason}") from error
+        raise NotCompiled(f"jit_compile: XLA can't compile this step, train without it: {reason}") from error
 
 
 class _Collective(Exception):
@@ -56,6 +63,8 @@ def cut_sums(sums_of: Callable, batch: Mapping[str, Any], context: StepContext, 
     strings = [leaf.name for leaf in tf.nest.flatten(batch) if cut.jit_compile and leaf.dtype == tf.string]
     if strings:
         raise ValueError(f"jit_compile: XLA takes no strings, and the batch holds some ({', '.join(strings)})")
+    if cut.unrolled:
+        return _one_by_one(sums_of, batch, context, cut)
     try:
         return _looped(sums_of, batch, context, cut)
     except _Collective:

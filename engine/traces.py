@@ -46,6 +46,10 @@ class Traces:
         if self.count > 1:
             absl.logging.warning("%s", self._reason())
 
+    def forgive(self, count: int) -> None:
+        """The traces beyond `count` do not count: what they were for was not compiled."""
+        self.count = count
+
     def _reason(self) -> str:
         changes = "; ".join(self._changes) or "a Python argument or the devices changed"
         return f"the training loop is traced once more: {changes}"

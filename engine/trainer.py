@@ -2,20 +2,23 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import absl.logging
 import numpy as np
 import tensorflow as tf
 
+from engine import compiling
 from engine import precision as precisions
-from engine.cut import Cut, explained
+from engine.columns import Columns
+from engine.cut import Cut, NotCompiled, explained
+from engine.evaluation import evaluation_loop, prediction_step
 from engine.guard import Guard
 from engine.history import History
 from engine.hooks.hook import Hook
 from engine.hooks.saved_iterator import SavedIterator
-from engine.loop import Columns, evaluation_loop, prediction_step, training_loop
+from engine.loop import stepper, training_loop
 from engine.loss_scale import LossScale, loss_scale_for
 from engine.metrics import Metric
 from engine.names import frozen_names, variable_paths
@@ -27,6 +30,7 @@ from engine.run import Run, is_count
 from engine.signals import stop_on_signals
 from engine.state import TrainState
 from engine.traces import Traces, specs
+from engine.whole_loop import whole_loop
 
 
 class Trainer:
@@ -42,7 +46,8 @@ class Trainer:
         `MultiWorkerMirroredStrategy`), or None. The batch is that of all replicas together.
     precision: "float32", "float64", "bfloat16" or "float16": the dtype that inputs are cast to. Variables must be
         float64 for float64 (`engine.cast(model, "float64")`), else float32.
-    jit_compile: forward and backward are compiled by XLA.
+    jit_compile: what XLA compiles: nothing (False), forward and backward (True), or "loop", the whole loop as one
+        program, on one device. "auto" is "loop" for small dense networks and else False: see `engine.compiling`.
     accumulate_steps: in how many parts a replica computes its slice of a batch, one after the other; one update
         follows.
     steps_per_loop: how many steps one compiled call runs at most; history and hooks come between calls.
@@ -72,7 +77,7 @@ class Trainer:
         seed: int = 0,
         strategy: tf.distribute.Strategy | None = None,
         precision: str = "float32",
-        jit_compile: bool = False,
+        jit_compile: bool | str = "auto",
         accumulate_steps: int = 1,
         steps_per_loop: int = 100,
         average: Any = None,
@@ -100,13 +105,14 @@ class Trainer:
         self.model, self.optimizer, self.metrics = model, optimizer, dict(metrics or {})
         self.objective = as_objective(objective)
         self.seed, self.steps_per_loop = int(seed), int(steps_per_loop)
-        self.jit_compile, self.accumulate_steps = bool(jit_compile), int(accumulate_steps)
-        if check_numerics and (jit_compile or self.replicas.count > 1):
-            raise ValueError("check_numerics sees ops of one device without XLA: leave out jit_compile and replicas")
-        self.check_numerics = bool(check_numerics)
+        self.jit_compile = compiling.checked(jit_compile, self.replicas, check_numerics)
+        self.accumulate_steps, self.check_numerics = int(accumulate_steps), bool(check_numerics)
         self._guard = Guard(self, on_non_finite, max_non_finite)
         self._traces = Traces(max_traces)
         self._columns = Columns(self.metrics)
+        # By what is trained on: what "auto" came to.
+        self._chosen: dict[tuple, bool | str] = {}
+        self._compiled: bool | str | None = None
         paths = variable_paths(model)
         with self.replicas.scope():
             # Slots for frozen variables too: thawing them later needs nothing new.
@@ -123,6 +129,11 @@ class Trainer:
     def traces(self) -> int:
         """How often the training loop was traced."""
         return self._traces.count
+
+    @property
+    def compiled(self) -> bool | str | None:
+        """What `jit_compile` came to in the newest fit: False, True or "loop"; None before the first."""
+        return self._compiled
 
     @property
     def rolls_back(self) -> bool:
@@ -195,13 +206,17 @@ class Trainer:
         return self._columns.metric_sums(self._evaluate(pipeline, stoppable=False))
 
     def predict(self, pipeline: Any) -> Any:
-        """The model's outputs for every example in source order: an array [examples, …], or a nest of arrays."""
+        """The model's outputs for every example in source order: an array [examples, …], or a nest of arrays.
+
+        Where batches differ in more than their rows, as sequences of several widths do, the narrower ones are padded
+        with zeros at their ends.
+        """
         predict = self._traces.get(
             "predict", {}, lambda: prediction_step(self.model, compute_dtype=self.precision.compute)
         )
         with self.averaged(), told_by(pipeline):
             batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
-        return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
+        return tf.nest.map_structure(lambda *parts: _joined(parts), *batches)
 
     def averaged(self) -> contextlib.AbstractContextManager:
         """Within it the model's variables hold their averages, if there is an `average`; afterwards their own values.
@@ -273,17 +288,27 @@ class Trainer:
                 dataset = run.train.training(self.seed, run.epoch, run.index, **self.replicas.shard())
                 iterator = saved.begin(dataset) if saved else iter(dataset)
             traces = self.traces
-            loop = self._training_loop(run, iterator.element_spec)
+            chosen, facts, loop = self._training_loop(run, iterator.element_spec)
+            self._compiled = chosen
             fresh = loop.experimental_get_tracing_count() == 0
             begun = time.perf_counter()
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
             count = 1 if fresh or self.check_numerics else run.next_boundary() - run.step
             checks = checked_numerics() if self.check_numerics and fresh else contextlib.nullcontext()
-            with explained(self.jit_compile), self._guard.watching(run), checks, told_by(run.train):
-                rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
+            try:
+                with explained(bool(chosen)), self._guard.watching(run), checks, told_by(run.train):
+                    rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
+            except NotCompiled:
+                if self.jit_compile != "auto":
+                    raise
+                # Nothing has moved but the iterator.
+                self._chosen[facts] = False
+                self._traces.forgive(traces)
+                iterator = _left(saved)
+                continue
             now = time.perf_counter()
-            if len(rows) < count and self.replicas.copies_ahead:
-                # A loop that was stopped has fetched a batch that no step has seen.
+            if len(rows) < count and (chosen == "loop" or self.replicas.copies_ahead):
+                # A loop that was stopped may have fetched a batch that no step has seen.
                 iterator = _left(saved)
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
@@ -380,24 +405,60 @@ class Trainer:
             sums = loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
         return self.replicas.worker_sum(sums)
 
-    def _training_loop(self, run: Run, spec: Any) -> Callable:
-        facts = {**specs(spec), "frozen": ", ".join(frozen_names(self.model)) or "none", "norms": run.norms}
-        return self._traces.get(
-            "training",
-            facts,
-            lambda: training_loop(
+    def _training_loop(self, run: Run, spec: Any) -> tuple[bool | str, tuple, Callable]:
+        """How the loop is compiled, the facts which that follows from, and the loop."""
+        facts = {**specs(spec), "frozen": ", ".join(frozen_names(self.model)) or "none"}
+        key, objective = tuple(facts.items()), checked_for(self.objective, run.train)
+        if key not in self._chosen:
+            self._chosen[key] = self._choose(run, spec, objective)
+        chosen = self._chosen[key]
+        whole = chosen == "loop"
+
+        def make():
+            one_step = stepper(
                 self.state,
-                checked_for(self.objective, run.train),
+                objective,
                 self.metrics,
                 self._columns,
-                self._stop,
                 replicas=self.replicas,
-                cut=Cut(self.accumulate_steps, self.jit_compile),
+                cut=Cut(self.accumulate_steps, chosen is True, unrolled=whole),
                 compute_dtype=self.precision.compute,
                 norms=run.norms,
-                on_trace=self._traces.traced,
-            ),
-        )
+                in_xla=whole,
+            )
+            if whole:
+                return whole_loop(one_step, self._columns, self._stop, on_trace=self._traces.traced)
+            return training_loop(
+                one_step, self._columns, self._stop, replicas=self.replicas, on_trace=self._traces.traced
+            )
+
+        facts |= {"norms": run.norms, "jit_compile": chosen}
+        return chosen, key, self._traces.get("training", facts, make)
+
+    def _choose(self, run: Run, spec: Any, objective: Callable) -> bool | str:
+        if self.jit_compile == "loop":
+            compiling.check_batch(spec)
+        if self.jit_compile != "auto":
+            return self.jit_compile
+        if self.check_numerics or self.accumulate_steps > 1 or self.replicas.strategy or self.replicas.copies_ahead:
+            return False
+        if getattr(run.train, "saves_iterator", False):
+            return False
+        suits = compiling.suits_xla(self.model, objective, spec, self.precision.compute)
+        return "loop" if suits else False
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows of all arrays, in an array as wide as the widest of them."""
+    widths = {part.shape[1:] for part in parts}
+    if len(widths) == 1:
+        return np.concatenate(parts)
+    joined = np.zeros((sum(map(len, parts)), *map(max, zip(*widths, strict=True))), parts[0].dtype)
+    first = 0
+    for part in parts:
+        joined[(slice(first, first + len(part)), *map(slice, part.shape[1:]))] = part
+        first += len(part)
+    return joined
 
 
 def _left(saved: SavedIterator | None) -> None:

@@ -10,7 +10,8 @@ def enforce(layer, condition, message, found, compute):
     Where it does not hold, eagerly a ValueError of one line, `message` and the range of the tensor `found`; in a graph
     an InvalidArgumentError with the same words. XLA drops assertions: the result is NaN there, which a loss and a
     guard of finite numbers see, while TensorFlow would go on with clamped indices (under XLA) or zeros (on a GPU).
-    Integers hold no NaN: for them there is no check under XLA.
+    Integers hold no NaN: for them there is no check under XLA. The operations are in a name scope "or_nan": whoever
+    asks whether a graph says the same under XLA can leave them out of account.
     """
     holds = tf.reduce_all(condition)
     low, high = tf.reduce_min(found), tf.reduce_max(found)
@@ -18,8 +19,10 @@ def enforce(layer, condition, message, found, compute):
         if not holds:
             raise ValueError(f"{layer!r}: {message}, found {low} to {high}")
         return compute()
-    with tf.control_dependencies([tf.debugging.Assert(holds, [f"{layer!r}: {message}, found", low, "to", high])]):
-        values = compute()
+    with tf.name_scope("or_nan"):
+        asserted = tf.debugging.Assert(holds, [f"{layer!r}: {message}, found", low, "to", high])
+        with tf.control_dependencies([asserted]):
+            values = compute()
     if not values.dtype.is_floating:
         return values
     # 0 / 1 or 0 / 0, no constant: a search for the first NaN must not end here where the condition holds.

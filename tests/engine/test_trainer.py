@@ -139,6 +139,23 @@ def test_predict_keeps_source_order_and_the_outputs_structure():
     np.testing.assert_allclose(outputs["sum"], source.arrays["inputs"].sum(axis=1), rtol=1e-5)
 
 
+def test_predict_pads_outputs_of_tokens_where_batches_have_several_widths():
+    class Same(tf.Module):
+        def __call__(self, ids):
+            return tf.stack([ids, -ids], axis=-1)
+
+    class Nothing(tf.Module):
+        def init(self, variables):
+            pass
+
+    lengths = np.tile([3, 40, 9], 20)
+    pipeline = data.Pipeline(data.Sequences([np.arange(1, n + 1) for n in lengths], labels=lengths), 4, shuffle=False)
+    outputs = engine.Trainer(Same(), "mean_squared_error", Nothing()).predict(pipeline)
+    assert outputs.shape == (60, 40, 2)
+    expected = np.where(np.arange(40) < lengths[:, np.newaxis], np.arange(1, 41), 0)
+    np.testing.assert_array_equal(outputs, np.stack([expected, -expected], -1))
+
+
 def test_max_steps_and_evaluate_every_work_beside_epochs():
     validation = data.Pipeline(classified(20, seed=1), 8, shuffle=False)
     made, history = fit(epochs=None, max_steps=11, evaluate_every=4, validation=validation)

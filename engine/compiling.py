@@ -1,0 +1,90 @@
+"""Which of the two compiled loops a trainer uses: a rule that looks at the model, and never at a clock.
+
+`jit_compile` of a `Trainer`, and of `train.py`:
+
+- False: the graph loop. TensorFlow's kernels, several at a time.
+- True: the graph loop, with forward and backward of each replica's slice compiled by XLA.
+- "loop": the whole loop is one XLA program over stacked batches, on one device without a strategy.
+- "auto": "loop" for small dense networks, else False.
+
+By "auto" a network is dense and small if it has from 2¹⁴ to 2²¹ numbers to train, all of them in vectors and matrices,
+and its forward pass consists of operations that XLA does as well as TensorFlow's kernels, and the same: no convolution
+or pooling (several times slower in XLA), no loop (recurrent layers: no faster, and a signal would wait), no lookup
+(a wrong index is an error in a graph and something else in XLA) and nothing with an effect of its own but reading and
+assigning variables (assertions, printing, Python, random numbers without a key). A smaller one is done before it is
+compiled; in a larger one the products outweigh what XLA saves. Whatever it is, it stays with the graph loop where
+batches are cut (accumulation), are of half precision, come from a stream, or hold strings or shapes that differ from
+batch to batch in more than the number of rows; on an accelerator; with a strategy; and where XLA can't compile it.
+
+The choice is a function of the model and of what a batch is, so that a run that is resumed goes on with the same bits.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from engine.context import StepContext
+from engine.names import trainable_variables
+from engine.precision import cast_floating
+from engine.replicas import Replicas
+
+CHOICES = ("auto", True, False, "loop")
+_FEWEST, _MOST = 2**14, 2**21
+_READING = ("ReadVariableOp", "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
+_UNSUITED = ("Conv", "Pool", "If", "Case", "Call", "Gather", "Scatter", "Dilation", "Resize", "Sort", "TopK")
+# The name scope of operations that give NaN where a value is not allowed, as `layers.Embedding` does.
+_OR_NAN = "or_nan"
+
+
+def checked(setting: Any, replicas: Replicas, check_numerics: bool) -> bool | str:
+    """The setting. ValueError: it is none, or does not go with the trainer's other settings."""
+    if not isinstance(setting, bool | str) or setting not in CHOICES:
+        raise ValueError(f'jit_compile must be "auto", True, False or "loop", got {setting!r}')
+    if setting == "loop" and replicas.strategy is not None:
+        raise ValueError('jit_compile="loop" is for one device: leave out the strategy, or compile with True')
+    if check_numerics and (setting in (True, "loop") or replicas.count > 1):
+        raise ValueError("check_numerics sees ops of one device without XLA: leave out jit_compile and replicas")
+    return setting
+
+
+def check_batch(spec: Any) -> None:
+    """Refuses batches that can't be stacked for XLA, in one line."""
+    for leaf in tf.nest.flatten(spec):
+        if not _stacks(leaf):
+            raise ValueError(f'jit_compile="loop": XLA takes dense numbers, and the batch holds {leaf}')
+
+
+def _stacks(leaf: Any) -> bool:
+    return isinstance(leaf, tf.TensorSpec) and leaf.dtype not in (tf.string, tf.variant, tf.resource)
+
+
+def suits_xla(model: tf.Module, objective: Callable, spec: Mapping[str, Any], compute_dtype: tf.DType) -> bool:
+    """The rule for "auto": of a model, and batches of `spec`. It traces the forward pass, if the sizes fit."""
+    leaves = tf.nest.flatten(spec)
+    if compute_dtype.size < 4 or not all(_stacks(leaf) and leaf.shape[1:].is_fully_defined() for leaf in leaves):
+        return False
+    variables = trainable_variables(model)
+    numbers = sum(variable.shape.num_elements() for variable in variables)
+    if not _FEWEST <= numbers <= _MOST or any(variable.shape.rank > 2 for variable in variables):
+        return False
+
+    @tf.function(autograph=False)
+    def forward(batch):
+        batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
+        return objective(model, batch, StepContext(0, 0)).losses
+
+    graph = forward.get_concrete_function(spec).graph
+    # Bodies of loops; nothing in one that is stateless has an effect.
+    within = [node.op for function in graph.as_graph_def().library.function for node in function.node_def]
+    return all(map(_suits, graph.get_operations())) and not any(map(_unsuited, within))
+
+
+def _suits(operation: tf.Operation) -> bool:
+    if operation.type in _READING or _OR_NAN in operation.name:
+        return True
+    return not (operation.op_def.is_stateful or _unsuited(operation.type))
+
+
+def _unsuited(kind: str) -> bool:
+    return any(word in kind for word in _UNSUITED)

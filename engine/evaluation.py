@@ -1,0 +1,72 @@
+"""The compiled loops that train nothing: evaluation and prediction."""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from engine.columns import Columns
+from engine.metrics import Metric
+from engine.objective import Terms, call_model
+from engine.precision import cast_floating
+from engine.replicas import Replicas
+from engine.sums import at_least_float32, masked_weights, total_penalty
+
+
+def evaluation_loop(
+    model: tf.Module,
+    objective: Callable[..., Terms],
+    metrics: Mapping[str, Metric],
+    columns: Columns,
+    stop: tf.Variable,
+    *,
+    replicas: Replicas,
+    compute_dtype: tf.DType,
+) -> Callable:
+    """A compiled function `(iterator, count, stoppable) -> (done, sums)` over `count` batches.
+
+    It ends early, between two batches, when `stop` becomes True on any worker, if it is stoppable.
+    """
+
+    def replica_sums(own):
+        batch, context = own.batch, replicas.context(own, 0, 0)
+        batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
+        terms = at_least_float32(objective(model, batch, False))
+        weights = masked_weights(terms, context)
+        rows = tf.shape(terms.losses)[0] if context.valid_rows is None else context.valid_rows
+        return columns.row(
+            {name: metric.sums(terms.labels, terms.outputs, weights) for name, metric in metrics.items()},
+            examples=rows,
+            loss=tf.reduce_sum(tf.math.multiply_no_nan(terms.losses, weights)),
+            weight=tf.reduce_sum(weights),
+            penalty=tf.cast(total_penalty(terms.penalty), tf.float64) * tf.cast(rows, tf.float64),
+        )
+
+    @tf.function(autograph=False)
+    def loop(iterator, count, stoppable):
+        def stopped():
+            return tf.logical_and(replicas.agreed(stop), stoppable)
+
+        def body(done, _, total):
+            total += tf.add_n(replicas.run(replica_sums, replicas.slices(next(iterator))))
+            with tf.control_dependencies([total]):
+                return done + 1, stopped(), total
+
+        done, _, total = tf.while_loop(
+            lambda done, stopped, _: tf.logical_and(done < count, tf.logical_not(stopped)),
+            body,
+            (0, stopped(), tf.zeros([columns.width], tf.float64)),
+            parallel_iterations=1,
+        )
+        return done, total
+
+    return loop
+
+
+def prediction_step(model: tf.Module, *, compute_dtype: tf.DType) -> Callable:
+    """A compiled function `batch -> outputs`, in inference."""
+
+    @tf.function(autograph=False)
+    def predict(batch):
+        return call_model(model, cast_floating(batch["inputs"], compute_dtype), False)
+
+    return predict
