@@ -13,7 +13,39 @@ flags.DEFINE_float("worker_timeout_s", 300, "Seconds to wait for the other worke
 flags.DEFINE_integer("accumulate_steps", 1, "Parts in which a replica computes its slice of a batch.", lower_bound=1)
 flags.DEFINE_enum("precision", "float32", list(engine.precision.PRECISIONS), "Dtype of computation.")
 flags.DEFINE_enum("loss_scaling", "auto", ["auto", "dynamic", "none"], "auto: dynamic for float16, else none.")
-flags.DEFINE_boolean("jit_compile", False, "Compile forward and backward with XLA.")
+
+
+class _Compiled(flags.ArgumentParser):
+    syntactic_help = "auto, true, false or loop"
+
+    def parse(self, argument):
+        text = str(argument).lower()
+        if text not in ("auto", "loop", "true", "false", "1", "0"):
+            raise ValueError(f"expected {self.syntactic_help}")
+        return text if text in ("auto", "loop") else text in ("true", "1")
+
+    def flag_type(self):
+        return self.syntactic_help
+
+
+class _CompiledFlag(flags.Flag):
+    """Also `--jit_compile` and `--nojit_compile`, as it was when there were these two."""
+
+    def __init__(self, name, help_string):
+        super().__init__(_Compiled(), flags.ArgumentSerializer(), name, "auto", help_string)
+        self.boolean = True
+
+    def serialize(self):
+        return f"--{self.name}={str(self.value).lower()}"
+
+
+flags.DEFINE_flag(
+    _CompiledFlag(
+        "jit_compile",
+        "What XLA compiles: nothing (false), forward and backward (true), the whole loop as one program (loop); auto: "
+        "loop for small dense networks, else nothing.",
+    )
+)
 flags.DEFINE_enum("on_non_finite", "raise", engine.non_finite.POLICIES, "What becomes of a step that is not finite.")
 flags.DEFINE_integer("max_non_finite", 10, "Steps in all that may be skipped or rolled back.", lower_bound=1)
 flags.DEFINE_boolean("check_numerics", False, "Stop at the first op of the training loop that makes a NaN or infinity.")

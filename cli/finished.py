@@ -19,10 +19,11 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "summary", "lr_find", "profile", "evaluate", "export", "generate"],
-    "What to do. Before a run, summary: the network's layers and costs; lr_find: the loss over learning rates; "
-    "profile: where the time of some steps goes. Of the finished run in run_dir, evaluate: its metrics, and each "
-    "class's; export: a SavedModel and a model file; generate: its language model goes on from the prompt.",
+    ["train", "summary", "lr_find", "tune", "profile", "evaluate", "export", "generate"],
+    "What to do. Before a run, summary: the network's layers and costs; lr_find: the loss over learning rates; tune: "
+    "the fastest settings; profile: where the time of some steps goes. Of the finished run in run_dir, evaluate: its "
+    "metrics, and each class's; export: a SavedModel and a model file; generate: its language model goes on from the "
+    "prompt.",
 )
 flags.DEFINE_string("prompt", "\n", "What a generated text begins with.")
 flags.DEFINE_integer("length", 500, "Tokens to generate.", lower_bound=1)

@@ -38,6 +38,8 @@ def _help(flag: flags.Flag) -> str:
 
 
 def _takes(flag: flags.Flag) -> str:
+    if flag.name == "jit_compile":
+        return "=auto|true|false|loop  [auto]"
     if flag.boolean:
         return f"  (or --no{flag.name})" if flag.default else ""
     choices = getattr(flag.parser, "enum_values", None)

@@ -16,7 +16,7 @@ flags.DEFINE_string(
     "output",
     None,
     "Where a mode writes. summary: a drawing, .mmd (mermaid) or .dot (Graphviz); lr_find: its curve, .png; profile: a "
-    "folder, by default profiles/<model>-<time>.",
+    "folder, by default profiles/<model>-<time>; tune: a flagfile.",
 )
 flags.DEFINE_float("lowest_rate", 1e-7, "The first learning rate that is tried (lr_find).", 0)
 flags.DEFINE_float("highest_rate", 10.0, "The last one.", 0)
@@ -67,6 +67,19 @@ def profile() -> int:
     hook = engine.hooks.Profile(folder, FLAGS.profile_first, FLAGS.profile_steps)
     trainer.fit(pipeline, max_steps=FLAGS.profile_first + FLAGS.profile_steps - 1, hooks=[hook])
     print(f"wrote {folder}; to look at it: tensorboard --logdir {folder}")
+    return 0
+
+
+def tune() -> int:
+    """How fast a step is with each way to compile, and each length of the loop; the fastest as a flagfile."""
+    trainer, pipeline = _trainer()
+    choices = [False, True] if FLAGS.accumulate_steps > 1 else [False, True, "loop"]
+    found = engine.tune(trainer, pipeline, jit_compile=choices)
+    lines = "".join(f"--{name}={str(value).lower()}\n" for name, value in found.flags.items())
+    print(f"{found}\n\nthe fastest:\n{lines}", end="")
+    if FLAGS.output:
+        Path(FLAGS.output).write_text("# The fastest settings that were found by --mode=tune.\n" + lines)
+        print(f"wrote {FLAGS.output}: give it as one more --flagfile")
     return 0
 
 

@@ -112,6 +112,36 @@ def test_a_profile_names_the_dearest_operations(command, tmp_path):
     assert "MatMul" in (folder / "ops.txt").read_text()
 
 
+def test_tuning_ends_in_a_flagfile_that_trains(command, tmp_path):
+    code, said, error = command("--mode=tune", *SMALL, f"--output={tmp_path / 'fast.cfg'}")
+    assert code == 0, error
+    assert "ms a step" in said
+    lines = (tmp_path / "fast.cfg").read_text().splitlines()[1:]
+    assert [line.partition("=")[0] for line in lines] == ["--jit_compile", "--steps_per_loop"]
+    given = [*SMALL, "--max_steps=2", f"--flagfile={tmp_path / 'fast.cfg'}", f"--run_dir={tmp_path / 'run'}"]
+    assert command(*given)[0] == 0
+    assert lines[0] in (tmp_path / "run" / "flags.cfg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([], "auto"),
+        (["--jit_compile"], "true"),
+        (["--nojit_compile"], "false"),
+        (["--jit_compile=loop"], "loop"),
+        (["--jit_compile=false"], "false"),
+    ],
+)
+def test_how_a_run_is_compiled_is_said_in_any_of_these_ways(given, kept, command, tmp_path):
+    code, _, error = command(*SMALL, "--max_steps=1", f"--run_dir={tmp_path / 'run'}", *given)
+    assert code == 0, error
+    assert f"--jit_compile={kept}\n" in (tmp_path / "run" / "flags.cfg").read_text()
+    again, said, error = command(*SMALL, "--max_steps=1", f"--run_dir={tmp_path / 'run'}", *given)
+    assert again == 0, error
+    assert "is finished" in said
+
+
 @pytest.mark.parametrize("mode", ["summary", "lr_find"])
 def test_a_drawing_has_the_suffix_of_its_kind(mode, command):
     code, _, error = command(f"--mode={mode}", "--output=drawing.txt")
@@ -139,6 +169,7 @@ def test_a_drawing_has_the_suffix_of_its_kind(mode, command):
         ("--learning_rate=abc", "--learning_rate=abc: expected a number"),
         ("--epochs=1.5", "--epochs=1.5: expected a whole number"),
         ("--epochs=0", "--epochs=0: "),
+        ("--jit_compile=xla", "--jit_compile=xla: expected auto, true, false or loop"),
         ("--validation_fraction=1.5", "1.5 is not a number in the range [0, 0.9]"),
         ("--flagfile=missing.cfg", "'missing.cfg': there is no such flagfile; configs/ has some"),
     ],
