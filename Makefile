@@ -1,4 +1,4 @@
-# Two commands: `make train` and `make test`. Both first make .venv, if it is missing or older than setup.cfg.
+# `make train`, `make test`, `make benchmark`. All first make .venv, if it is missing or older than setup.cfg.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -8,7 +8,7 @@ FLAGS ?=
 # What the reference shows: the packages and what they export, and the contracts that stand in modules.
 DOCUMENTED := engine layers optim data engine.testing layers.context data.sources
 
-.PHONY: train test lint types docs clean
+.PHONY: train test lint types docs benchmark clean
 
 train: $(STAMP)
 	$(VENV)/bin/python train.py --flagfile=$(FLAGFILE) $(FLAGS)
@@ -29,6 +29,11 @@ docs: $(STAMP)
 	PDOC_ALLOW_EXEC=1 $(VENV)/bin/python -m pdoc --template-directory docs/pdoc --output-directory build/docs \
 		$(DOCUMENTED) 2>build/docs.log || { cat build/docs.log; exit 1; }
 	@if grep ^Warn: build/docs.log; then exit 1; fi
+
+# The peers are installed for this alone; who is not there is skipped.
+benchmark: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
+	$(VENV)/bin/python -m benchmarks $(FLAGS)
 
 # The stamp is written last: an interrupted installation is done again.
 $(STAMP): setup.cfg

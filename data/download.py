@@ -18,15 +18,20 @@ from data import archives, files
 _CHUNK = 1 << 18
 _TIMEOUT_S = 30
 _ATTEMPTS = 3
+_SUMS = {"sha256": "SHA-256", "md5": "MD5"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
-    """A file on the net as it must arrive: its address, its size in bytes, its SHA-256."""
+    """A file on the net as it must arrive: its address, its size in bytes, its SHA-256.
+
+    algorithm: of what stands in the place of the SHA-256, where only another sum was published.
+    """
 
     url: str
     size: int
     sha256: str
+    algorithm: str = "sha256"
 
     @property
     def name(self):
@@ -47,14 +52,14 @@ def cached(name):
     return folder if folder.is_dir() else None
 
 
-def obtain(name, remotes, unpack):
+def obtain(name, remotes, unpack, instead=None):
     """The folder of data set `name` in the cache, fetched if it is not there.
 
     All `remotes` are fetched and verified; then `unpack(paths)` says what the folder holds (relative names to
     bytes), and it appears by one rename. Of several processes one fetches and the others wait for it. Raises
-    OSError or ValueError in one line that says which file to put where instead.
+    OSError or ValueError in one line that says which file to put where instead, or what `instead` says.
     """
-    instead = f"put {' and '.join(remote.name for remote in remotes)} into a folder and pass it as data_dir"
+    instead = instead or f"put {' and '.join(remote.name for remote in remotes)} into a folder and pass it as data_dir"
     cache = cache_dir()
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -80,12 +85,13 @@ def verify(path, remote):
     if files.size(mark) != remote.size:
         raise ValueError(f"{path}: expected {remote.size} bytes, found {files.size(mark)}; fetch {remote.url} again")
     with files.opened(path, mark) as stream:
-        digest = hashlib.sha256()
+        digest = hashlib.new(remote.algorithm)
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != remote.sha256:
         raise ValueError(
-            f"{path}: expected SHA-256 {remote.sha256}, found {digest.hexdigest()}; fetch {remote.url} again"
+            f"{path}: expected {_SUMS[remote.algorithm]} {remote.sha256}, found {digest.hexdigest()}; "
+            f"fetch {remote.url} again"
         )
     return mark
 

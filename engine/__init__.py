@@ -4,10 +4,12 @@ from engine import hooks, keras_io, losses, metrics, regularizers
 from engine.context import StepContext
 from engine.cut import Cut
 from engine.diff import diff
+from engine.environment import environment
+from engine.features import features
 from engine.files.checkpoints import CheckpointError
 from engine.files.exporting import export
 from engine.files.hdf5 import ModelFileError
-from engine.files.models import load_model, save_model
+from engine.files.models import is_model_file, load_model, save_model
 from engine.files.restoring import Restored
 from engine.files.restoring import restore_model as restore
 from engine.files.restoring import save_model as save_weights
@@ -17,12 +19,14 @@ from engine.names import freeze, parameter_count, trainable_variables, variable_
 from engine.non_finite import NonFinite, NonFiniteReport
 from engine.objective import Supervised, Terms
 from engine.precision import cast
+from engine.rate_finder import RateSweep, lr_find
 from engine.replay import replay
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run
 from engine.state import TrainState
 from engine.step import mean_gradients, step
 from engine.strategies import make_strategy
+from engine.summary import summary
 from engine.sums import slice_sums
 from engine.traces import TooManyTraces
 from engine.trainer import Trainer
@@ -35,6 +39,7 @@ __all__ = [
     "ModelFileError",
     "NonFinite",
     "NonFiniteReport",
+    "RateSweep",
     "Replicas",
     "Restored",
     "Run",
@@ -47,12 +52,16 @@ __all__ = [
     "WorkerLost",
     "cast",
     "diff",
+    "environment",
     "export",
+    "features",
     "freeze",
     "hooks",
+    "is_model_file",
     "keras_io",
     "load_model",
     "losses",
+    "lr_find",
     "make_strategy",
     "mean_gradients",
     "metrics",
@@ -64,6 +73,7 @@ __all__ = [
     "save_weights",
     "slice_sums",
     "step",
+    "summary",
     "trainable_variables",
     "variable_paths",
     "weights_sha256",

@@ -32,7 +32,7 @@ class Traces:
             self._made[key] = make()
         self._last[kind], before = dict(facts), self._last.get(kind, dict(facts))
         self._changes = [
-            f"{name} was {before.get(name)}, is {facts.get(name)}"
+            f"{name} was {_short(before.get(name))}, is {_short(facts.get(name))}"
             for name in (*before, *(name for name in facts if name not in before))
             if before.get(name) != facts.get(name)
         ]
@@ -49,6 +49,12 @@ class Traces:
     def _reason(self) -> str:
         changes = "; ".join(self._changes) or "a Python argument or the devices changed"
         return f"the training loop is traced once more: {changes}"
+
+
+def _short(fact: Any) -> Any:
+    """A fact in as many words as one reads: of many names the first."""
+    names = str(fact).split(", ")
+    return fact if len(names) < 5 or len(str(fact)) < 200 else f"{names[0]}, … ({len(names)} in all)"
 
 
 def specs(spec: Any) -> dict[str, str]:

@@ -255,7 +255,7 @@ class Trainer:
             hook.on_fit_begin(run)
 
     def _run(self, run: Run, started: float) -> None:
-        iterator, examples, seconds = None, 0, 0.0
+        iterator, read, examples, seconds = None, run.train, 0, 0.0
         saved = next((hook for hook in run.hooks if isinstance(hook, SavedIterator)), None)
         while not self._over(run):
             if run.pending and not self._boundary(run):
@@ -267,7 +267,9 @@ class Trainer:
             run.check_finished()
             if self._over(run):
                 break
-            if iterator is None:
+            if iterator is None or read is not run.train:
+                # A hook may have put another pipeline in its place.
+                read = run.train
                 dataset = run.train.training(self.seed, run.epoch, run.index, **self.replicas.shard())
                 iterator = saved.begin(dataset) if saved else iter(dataset)
             traces = self.traces

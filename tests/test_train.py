@@ -9,10 +9,12 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from commands import SMALL, finish, result, start, wait_for_lines
 
 import engine
 import train
+from cli import networks, pipelines
 
 RESULT_KEYS = {"steps", "epochs", "train", "validation", "test", "weights_sha256", "parameters", "resumed_from"} | {
     "examples_per_second", "time_to_first_step_s", "wall_s", "traces", "stopped_by",
@@ -120,7 +122,7 @@ def test_early_stopping_ends_the_run_with_the_best_weights(command, tmp_path):
     assert command(*arguments)[0] == 0
     found = result(tmp_path / "run")
     assert (found["stopped_by"], found["epochs"]) == ("early_stopping", 2)
-    model = train.make_model(train.make_pipelines()[0].info)
+    model = networks.make_model(pipelines.make_pipelines()[0].info)
     engine.restore(model, tmp_path / "run/checkpoints/model")
     assert engine.weights_sha256(model) == found["weights_sha256"]
     engine.restore(model, tmp_path / "run/checkpoints/step-00000011")
@@ -332,7 +334,7 @@ def test_clipping_average_precision_and_xla_by_flags(command, tmp_path):
     assert (train_lines[0]["skipped_steps"], train_lines[0]["loss_scale"]) == (0, 2.0**15)
     saved = engine.files.restoring.saved_variables(run_dir / "checkpoints" / "step-00000011")
     assert {"optimizer.rule.step", "average.updates", "loss_scale.scale"} <= set(saved)
-    model = train.make_model(train.make_pipelines()[0].info)
+    model = networks.make_model(pipelines.make_pipelines()[0].info)
     engine.restore(model, run_dir / "checkpoints" / "model")
     averaged = engine.weights_sha256(model)
     engine.restore(model, run_dir / "checkpoints" / "step-00000011")
@@ -357,7 +359,7 @@ def test_a_finished_run_is_exported(command, tmp_path):
     assert code == 0
     assert "run/export (a SavedModel, compared with the model) and run/model.h5" in out
     model = engine.load_model(tmp_path / "run" / "model.h5")
-    saved = train.make_model(train.make_pipelines()[0].info)
+    saved = networks.make_model(pipelines.make_pipelines()[0].info)
     engine.restore(saved, tmp_path / "run" / "checkpoints" / "model")
     assert engine.weights_sha256(model) == engine.weights_sha256(saved)
     images = np.zeros((2, 28, 28, 1), np.uint8)
@@ -393,3 +395,19 @@ def test_a_step_that_is_not_finite_ends_a_run_and_is_replayed(command, tmp_path)
         assert command(*flags, f"--on_non_finite={policy}", f"--run_dir={policy}")[0] == 0
         assert result(tmp_path / policy)["stopped_by"] == "epochs"
         assert result(tmp_path / policy)["steps"] == 40 if policy == "skip" else result(tmp_path / policy)["steps"] < 40
+
+
+def test_help_names_every_flag_with_what_it_takes(capsys):
+    with pytest.raises(SystemExit) as left:
+        train.parse(["train.py", "--helpshort"])
+    said = capsys.readouterr().out
+    assert left.value.code == 0
+    own = [
+        f for module, found in flags.FLAGS.flags_by_module_dict().items() if module.startswith("cli.") for f in found
+    ]
+    assert len(own) > 80
+    for flag in own:
+        assert f"\n  --{flag.name}" in said, flag.name
+        assert len(flag.help) > 10, flag.name
+    assert "--optimizer=sgd|adamw|" in said
+    assert max(map(len, said.splitlines())) < 300

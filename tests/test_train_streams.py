@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import flags
 from commands import result, start, wait_for_lines
 
-import train
+from cli import hooks, pipelines
 
 RNG = np.random.default_rng(0)
 CLASSES, COUNT = 3, 240
@@ -85,13 +85,13 @@ def test_a_damaged_record_ends_the_run_in_one_line(records, command, tmp_path):
 def test_a_file_that_changes_while_it_trains_ends_the_run_in_one_line(command, tmp_path, monkeypatch):
     np.save(tmp_path / "train_inputs.npy", IMAGES)
     np.save(tmp_path / "train_labels.npy", LABELS)
-    begun = train.Accepted.on_fit_begin
+    begun = hooks.Accepted.on_fit_begin
 
     def changing(self, run):
         os.utime(tmp_path / "train_inputs.npy", ns=(1, 1))
         begun(self, run)
 
-    monkeypatch.setattr(train.Accepted, "on_fit_begin", changing)
+    monkeypatch.setattr(hooks.Accepted, "on_fit_begin", changing)
     options = ["--dataset=npy", "--data_dir=.", "--classes=3", "--test_fraction=0.1", "--batch_size=20", "--epochs=2"]
     code, _, err = command("--model=mlp", "--units=4", *options, "--run_dir=run")
     assert code == 2
@@ -115,7 +115,7 @@ def test_weights_by_class_and_balance_by_flags(tmp_path):
         flags.FLAGS[name].unparse()
     options = ["--dataset=npz", f"--data_dir={tmp_path}", "--classes=3", "--batch_size=16"]
     flags.FLAGS(["train.py", *options, "--balanced", "--class_weights=1=0.5,2=0"])
-    trained, _, test = train.make_pipelines()
+    trained, _, test = pipelines.make_pipelines()
     assert trained.examples == 3 * np.bincount(LABELS[few]).max()
     batch = next(iter(trained.training(seed=0)))
     np.testing.assert_array_equal(batch["weights"], np.float32([1, 0.5, 0])[batch["labels"]])

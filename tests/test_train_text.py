@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import engine
-import train
+from cli import networks
 
 TINY = ["--embedding_dim=8", "--units=4", "--batch_size=16", "--epochs=1", "--notensorboard", "--run_dir=run"]
 
@@ -41,7 +41,7 @@ def test_a_classifier_of_reviews_is_trained_and_exported(command, tmp_path):
     assert "needs a run of --model=transformer_lm or lstm_lm, not text_average" in err
 
 
-@pytest.mark.parametrize("model", train.LANGUAGE_MODELS)
+@pytest.mark.parametrize("model", networks.LANGUAGE_MODELS)
 def test_a_language_model_goes_on_from_a_prompt_as_its_seed_says(command, tmp_path, play, model):
     options = ["--dataset=char_text", "--max_length=10", "--num_heads=2", "--validation_fraction=0.2", play]
     assert command(*TINY, *options, f"--model={model}")[0] == 0

@@ -106,16 +106,10 @@ def load_model(path: str | Path, *, optimizer: tf.Module | None = None) -> tf.Mo
 def read_model(path: str | Path, *, optimizer: tf.Module | None = None) -> ModelFile:
     """As `load_model`, with the notes on training."""
     with opened(path) as file:
-        if file.attrs.get("tapeline") != FORMAT:
-            raise ModelFileError(f"{path}: expected a model of format {FORMAT}, found {file.attrs.get('tapeline')!r}")
-        if extra := set(file) - _ALLOWED:
-            raise ModelFileError(f"{path}: expected {', '.join(sorted(_ALLOWED))} alone, found {sorted(extra)[0]}")
-        found = datasets(file)
-        if file.attrs.get("sha256") != _sha256(found):
-            raise ModelFileError(f"{path} is damaged: its contents are not what was written")
+        found = _verified(path, file)
         structure = _structure(path, found)
         arrays = _arrays(path, found)
-        weights = {name[len("weights/") :]: data for name, data in found.items() if name.startswith("weights/")}
+        weights = _weights(found)
         # In a graph variables have shapes and no values: what is made here takes no memory.
         with tf.Graph().as_default():
             made = {name: (v.shape, v.dtype) for name, v in variable_paths(_made(structure, arrays)).items()}
@@ -131,6 +125,51 @@ def read_model(path: str | Path, *, optimizer: tf.Module | None = None) -> Model
         if optimizer is not None:
             _fill(path, optimizer, model, found)
         return ModelFile(model, structure["training"])
+
+
+def is_model_file(path: str | Path) -> bool:
+    """Whether a file was written by `save_model`, by its own account. ModelFileError: it is no HDF5 file."""
+    with opened(path) as file:
+        return "tapeline" in file.attrs
+
+
+class WeightsReader:
+    """The weights in a file of a model, under the names that a checkpoint has for them; see `restoring.Reader`."""
+
+    def __init__(self, path: str | Path):
+        self.folder = Path(path)
+        with opened(path) as file:
+            held = _weights(_verified(path, file))
+            self._values = {f"model.{name}": array(data) for name, data in held.items()}
+        self.shapes = {name: list(values.shape) for name, values in self._values.items()}
+        self.dtypes = {name: tf.as_dtype(values.dtype) for name, values in self._values.items()}
+
+    def get(self, name: str) -> np.ndarray:
+        """A variable's value."""
+        return self._values[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def shown(self, name: str) -> str:
+        """Dtype and shape, as one would write them."""
+        return f"{self.dtypes[name].name}{self.shapes[name]}"
+
+
+def _verified(path, file: h5py.File) -> dict[str, h5py.Dataset]:
+    """All that a file of a model holds, once it is known to be what was written."""
+    if file.attrs.get("tapeline") != FORMAT:
+        raise ModelFileError(f"{path}: expected a model of format {FORMAT}, found {file.attrs.get('tapeline')!r}")
+    if extra := set(file) - _ALLOWED:
+        raise ModelFileError(f"{path}: expected {', '.join(sorted(_ALLOWED))} alone, found {sorted(extra)[0]}")
+    found = datasets(file)
+    if file.attrs.get("sha256") != _sha256(found):
+        raise ModelFileError(f"{path} is damaged: its contents are not what was written")
+    return found
+
+
+def _weights(found: Mapping[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+    return {name[len("weights/") :]: data for name, data in found.items() if name.startswith("weights/")}
 
 
 def _sha256(found: Mapping[str, h5py.Dataset]) -> str:

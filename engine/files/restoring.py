@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from engine.files.checkpoints import PREFIX, CheckpointError, manifest, resolve, save, snapshot
+from engine.files.models import WeightsReader
 from engine.names import variable_paths
 
 _MODEL, _AVERAGE = "model.", "average.averages."
@@ -126,9 +127,10 @@ def save_model(folder: str | Path, model: tf.Module) -> Path:
 def restore_model(
     model: tf.Module, path: str | Path, *, only: str | Iterable[str] | None = None, averaged: bool = False
 ) -> Restored:
-    """Sets a model's variables from a run's checkpoint or from saved weights; the rest of a run is passed over.
+    """Sets a model's variables from a run's checkpoint, saved weights or a whole model; the rest is passed over.
 
-    path: a checkpoint, saved weights, `<run>/latest`, `<run>/best`, or a run's folder, which means its latest.
+    path: a checkpoint, saved weights, `<run>/latest`, `<run>/best`, a run's folder, which means its latest, or a file
+        that `save_model` wrote.
     only: patterns of paths, such as "backbone.*" (or "backbone/*"): `*` stands for any number of any characters,
         `?` for one, `[ab]` for one of those. Only what fits one of them is set, and must be there in shape and dtype;
         the rest of the model stays as it is. Without `only` the two must hold the very same variables.
@@ -143,8 +145,8 @@ def restore_model(
     >>> engine.restore(other, folder, only="layers.0.*").restored
     ('layers.0.kernel', 'layers.0.bias')
     """
-    folder = resolve(path)
-    reader = Reader(folder)
+    reader = WeightsReader(path) if Path(path).is_file() else Reader(resolve(path))
+    folder = reader.folder
     saved = {name[len(_MODEL) :]: name for name in reader.shapes if name.startswith(_MODEL)}
     if averaged:
         averages = {name[len(_AVERAGE) :]: name for name in reader.shapes if name.startswith(_AVERAGE)}

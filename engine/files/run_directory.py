@@ -13,7 +13,7 @@ FINAL = ("epochs", "max_steps", "early_stopping")
 
 
 class RunDirectory:
-    """Where a run writes: `flags.cfg`, `history.jsonl`, `checkpoints/`, `tensorboard/`, `result.json`.
+    """Where a run writes: flags, environment, history, checkpoints, what TensorBoard shows, and the result.
 
     The folder is made by the first thing that is written. OSError names it if that will not be possible.
     `with RunDirectory(…) as directory:` lets go of what `lock` took, and removes a new folder again if an error ended
@@ -79,6 +79,12 @@ class RunDirectory:
                 f"{self.path} holds a run with other flags: {'; '.join(differing)}. "
                 "Resume with the same flags, or start a new run with another --run_dir"
             )
+
+    def add_environment(self, environment: Mapping) -> None:
+        """Adds a line to `environment.jsonl`: on what the run was started, and started again."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "environment.jsonl").open("a") as file:
+            file.write(json.dumps(environment) + "\n")
 
     def result(self) -> dict | None:
         """What `result.json` says, or None before the run ended."""

@@ -7,9 +7,11 @@ from engine.hooks.failures import Failures
 from engine.hooks.history_file import HistoryFile
 from engine.hooks.hook import Hook
 from engine.hooks.leave import LeaveBeforeFirstStep
+from engine.hooks.profile import Profile
 from engine.hooks.progress import EpochLines, Progress
 from engine.hooks.reduce_on_plateau import ReduceOnPlateau
 from engine.hooks.tensorboard import TensorBoard
+from engine.hooks.thaw import Thaw
 
 __all__ = [
     "Checkpoint",
@@ -20,7 +22,9 @@ __all__ = [
     "HistoryFile",
     "Hook",
     "LeaveBeforeFirstStep",
+    "Profile",
     "Progress",
     "ReduceOnPlateau",
     "TensorBoard",
+    "Thaw",
 ]

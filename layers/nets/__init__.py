@@ -6,7 +6,7 @@ from layers.nets.efficientnet import EfficientNetLite, efficientnet_lite0
 from layers.nets.generation import generate, sample
 from layers.nets.language_models import RecurrentLM, TransformerLM
 from layers.nets.mlp import mlp
-from layers.nets.resnet import ResNet, cifar_resnet, resnet18, resnet34, resnet50, resnet101, resnet152
+from layers.nets.resnet import ResNet, cifar_resnet, load_resnet, resnet18, resnet34, resnet50, resnet101, resnet152
 from layers.nets.text import TextAverage, TextRNN
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "efficientnet_lite0",
     "generate",
     "lite_pixels",
+    "load_resnet",
     "mlp",
     "resnet18",
     "resnet34",

@@ -4,12 +4,12 @@ import h5py
 import numpy as np
 
 
-def load_keras_weights(path, layers):
+def load_keras_weights(path, layers, ignore=()):
     """Sets the variables of `layers`, by the names that a file knows them by, from the file.
 
     layers: by name, in their order; a tuple of names means that the file has one of them. A variable is found by its
     field (`kernel`, `gamma`, `moving_mean`, …). Nothing is set unless all fits: ValueError names the file and the
-    first layer that it lacks, has in other shapes, or has too many.
+    first layer that it lacks, has in other shapes, or has too many. ignore: layers of the file that may be passed over.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -21,7 +21,7 @@ def load_keras_weights(path, layers):
                 for field, variable in _variables(layer).items()
             ]
             known = {name for names in layers for name in (names if isinstance(names, tuple) else (names,))}
-            extra = [name for name in held if name not in known]
+            extra = [name for name in held if name not in known and name not in ignore]
             if extra:
                 raise ValueError(
                     f"{path}: the file has layer {extra[0]} ({_shown(held[extra[0]])}), the network has not"

@@ -164,6 +164,14 @@ def _imagenet(input_shape, classes, depths, block, include_top, pooling, pretrai
     return model
 
 
+def load_resnet(backbone, path):
+    """Sets a `ResNet` of bottlenecks from a file of weights as `resnet50` takes them; the file may have a head.
+
+    ValueError names the first layer in which the file is another network's.
+    """
+    load_keras_weights(path, keras_layers(backbone), ignore=("predictions", "probs"))
+
+
 def keras_layers(backbone, head=None):
     """Layers of a ResNet of bottlenecks by their names in Keras' applications; a tuple of names: one of them."""
     found = {"conv1_conv": backbone.stem.conv, "conv1_bn": backbone.stem.norm}

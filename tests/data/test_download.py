@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -195,3 +196,14 @@ def test_what_lies_in_the_cache_since_a_run_was_killed_is_verified_again(served,
     (tmp_path / "cache/set.incoming/set.bin").write_bytes(CONTENT)
     assert (obtain(remote) / "set.bin").read_bytes() == CONTENT
     assert asked == []
+
+
+def test_a_file_may_be_known_by_the_sum_that_was_published(served, tmp_path):
+    remote, _ = served()
+    md5 = hashlib.md5(CONTENT).hexdigest()
+    folder = obtain(dataclasses.replace(remote, sha256=md5, algorithm="md5"))
+    assert (folder / "set.bin").read_bytes() == CONTENT
+    (folder / "set.bin").unlink()
+    folder.rmdir()
+    with pytest.raises(ValueError, match="expected MD5 0, found"):
+        obtain(dataclasses.replace(remote, sha256="0", algorithm="md5"))

@@ -1,0 +1,1 @@
+"""Tapeline beside Keras, PyTorch and JAX: `python -m benchmarks`."""

@@ -1,0 +1,146 @@
+"""What is done with a finished run."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+import data
+import engine
+from cli import networks, pipelines, trainers
+from layers import nets
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum(
+    "mode",
+    "train",
+    ["train", "evaluate", "export", "generate"],
+    "What to do. Of the finished run in run_dir, evaluate: its metrics, and each class's; export: a SavedModel and a "
+    "model file; generate: its language model goes on from the prompt.",
+)
+flags.DEFINE_string("prompt", "\n", "What a generated text begins with.")
+flags.DEFINE_integer("length", 500, "Tokens to generate.", lower_bound=1)
+flags.DEFINE_float("temperature", 1.0, "What logits are divided by; 0: always the likeliest token.", 0)
+flags.DEFINE_integer("top_k", None, "Only the k likeliest tokens are drawn from.", lower_bound=1)
+flags.DEFINE_float("top_p", 1.0, "Only the likeliest tokens that together reach this are drawn from.", 0, 1)
+flags.DEFINE_string("replay", None, "Repeat, op by op, the step saved in <run>/failures/step-<number>; nothing else.")
+
+
+def replay(folder: Path) -> int:
+    """The step that was saved in `<run>/failures/step-<number>`, once more, with the flags of its run."""
+    _take_flags(folder.parent.parent, f"--replay={folder}: expected <run>/failures/step-<number>")
+    report, op = engine.replay(trainers.make_trainer(pipelines.make_pipelines()[0], None)[0], folder)
+    print(report)
+    print(f"first op: {op or 'none: computed in one piece, all numbers are finite'}")
+    return 0
+
+
+def evaluate() -> int:
+    """Loss and metrics of a finished run's final model, and how it does on each class; as `evaluation.json`, too."""
+    folder = _run("evaluate")
+    pipeline, validation, test = pipelines.make_pipelines()
+    trainer = trainers.make_trainer(pipeline, None)[0]
+    engine.restore(trainer.model, folder / "checkpoints" / "model")
+    found = {name: trainer.evaluate(split) for name, split in (("validation", validation), ("test", test)) if split}
+    for name, values in found.items():
+        print(f"{name:10}  " + "  ".join(f"{metric} {value:.4f}" for metric, value in values.items()))
+    classes = pipeline.info.classes
+    if classes and not networks.is_language_model():
+        matrix = _confusion(trainer, test, classes)
+        names = pipeline.info.class_names or [str(number) for number in range(classes)]
+        found["confusion"], found["classes"] = matrix.tolist(), list(names)
+        print(_per_class(matrix, names))
+    path = folder / "evaluation.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"wrote {path}")
+    return 0
+
+
+def _confusion(trainer: engine.Trainer, pipeline: data.Pipeline, classes: int) -> np.ndarray:
+    """How many examples of each class (rows) were taken for which (columns)."""
+    labels = np.concatenate([batch["labels"].numpy() for batch in pipeline.evaluation()])
+    labels = labels.argmax(-1) if labels.ndim > 1 else labels
+    matrix = np.zeros([classes, classes], int)
+    np.add.at(matrix, (labels, trainer.predict(pipeline).argmax(-1)), 1)
+    return matrix
+
+
+def _per_class(matrix: np.ndarray, names: Sequence[str]) -> str:
+    """Precision and recall of each class, and what it is taken for most."""
+    width = max(map(len, names))
+    lines = [f"{'class':{width}}  examples  precision  recall  most often taken for"]
+    for number, name in enumerate(names):
+        right, of, taken = matrix[number, number], matrix[number].sum(), matrix[:, number].sum()
+        wrong = np.where(np.arange(len(names)) == number, 0, matrix[number])
+        other = f"{names[wrong.argmax()]} ({wrong.max()})" if wrong.any() else ""
+        shares = (f"{right / whole:.3f}" if whole else "-" for whole in (taken, of))
+        precision, recall = shares
+        lines.append(f"{name:{width}}  {of:8}  {precision:>9}  {recall:>6}  {other}".rstrip())
+    return "\n".join(lines)
+
+
+def export() -> int:
+    """The final model of a run as `export/`, a SavedModel that takes the data set's own inputs, and as `model.h5`."""
+    folder = _run("export")
+    pipeline = pipelines.make_pipelines()[0]
+    model, info = networks.make_model(pipeline.info), pipeline.info
+    engine.restore(model, folder / "checkpoints" / "model")
+    notes = {"dataset": info.name, "classes": list(info.class_names)}
+    first = pipeline.source[np.arange(min(8, len(pipeline.source)))]["inputs"]
+    exported = engine.export(
+        model,
+        folder / "export",
+        tf.TensorSpec([None, *info.input_shape], first.dtype),
+        example=first,
+        preprocess=_to_float if FLAGS.model in networks.MODELS else None,
+    )
+    whole = engine.save_model(model, folder / "model.h5", training=notes)
+    print(f"{exported} (a SavedModel, compared with the model) and {whole}")
+    return 0
+
+
+def generate() -> int:
+    """The final language model of a run goes on from the prompt; the text is printed."""
+    seed = FLAGS.seed
+    folder = _run("generate")
+    if not networks.is_language_model():
+        raise ValueError(
+            f"--mode=generate needs a run of --model={' or '.join(networks.LANGUAGE_MODELS)}, not {FLAGS.model}"
+        )
+    pipeline, tokenizer = pipelines.make_pipelines()[0], pipelines.make_tokenizer(pipelines.load("train"))
+    model = networks.make_model(pipeline.info)
+    engine.restore(model, folder / "checkpoints" / "model")
+    options = {"temperature": FLAGS.temperature, "top_k": FLAGS.top_k, "top_p": FLAGS.top_p, "seed": seed}
+    prompt = tokenizer.encode(FLAGS.prompt)
+    found = nets.generate(model, prompt[np.newaxis], FLAGS.length, **options)[0].numpy()
+    print(tokenizer.decode(np.concatenate([prompt, found])).decode(errors="replace"))
+    return 0
+
+
+def _to_float(inputs: tf.Tensor) -> tf.Tensor:
+    return data.to_float({"inputs": inputs})["inputs"]
+
+
+def _run(mode: str) -> Path:
+    """The folder of the finished run that a mode is about, once its flags are taken."""
+    if not FLAGS.run_dir:
+        raise ValueError(f"--mode={mode} needs --run_dir, the folder of a finished run")
+    folder = Path(FLAGS.run_dir)
+    _take_flags(folder, f"--run_dir={folder}: expected a finished run")
+    if not (folder / "checkpoints" / "model").is_dir():
+        raise ValueError(f"--run_dir={folder}: the run is not finished: start it again with the same flags to go on")
+    return folder
+
+
+def _take_flags(run_dir: Path, expected: str) -> None:
+    """The flags of a run take the place of this command's; on one device, as they change no numbers there."""
+    flagfile = run_dir / "flags.cfg"
+    if not flagfile.is_file():
+        raise ValueError(f"{expected}, but {flagfile} is not there")
+    # What the run began with is in its weights by now.
+    FLAGS([sys.argv[0], f"--flagfile={flagfile}", "--nojit_compile", "--pretrained="])
