@@ -8,16 +8,19 @@ FLAGS ?=
 # What the reference shows: the packages and what they export, and the contracts that stand in modules.
 DOCUMENTED := engine layers optim data engine.testing layers.context data.sources
 
-.PHONY: train test lint docs benchmark clean
+.PHONY: train test lint types docs benchmark clean
 
 train: $(STAMP)
 	$(VENV)/bin/python train.py --flagfile=$(FLAGFILE) $(FLAGS)
 
-test: $(STAMP) lint
+test: $(STAMP) lint types
 	$(VENV)/bin/python -m pytest -n 2 -q
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+types: $(STAMP)
+	$(VENV)/bin/mypy
 
 # The reference of the API from its docstrings, in build/docs, to be read without a network. A warning is an error.
 docs: $(STAMP)

@@ -98,8 +98,8 @@ def save_weights(model: tf.Module, path: str | Path) -> Path:
     write = _write_legacy if path.suffix == ".h5" and not path.name.endswith(".weights.h5") else _write_version_3
     aside = path.with_name(f".writing-{path.name}-{os.getpid()}")
     try:
-        held = io.BytesIO() if path.suffix == ".keras" else aside
-        with h5py.File(held, "w") as file:
+        held = io.BytesIO()
+        with h5py.File(held if path.suffix == ".keras" else aside, "w") as file:
             write(file, our_layers(model))
         if path.suffix == ".keras":
             with zipfile.ZipFile(aside, "w") as archive:

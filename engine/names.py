@@ -5,10 +5,13 @@ Checkpoints, errors, summaries, slots and `weights_sha256` all use it. `tf.Varia
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+
+# A module, or several by name or in a row.
+Nest: TypeAlias = tf.Module | Mapping | list | tuple
 
 
 def _walk(node, path: tuple[str, ...], frozen: bool, seen: set[int]) -> Iterator[tuple[str, Any, bool]]:
@@ -37,7 +40,7 @@ def _walk(node, path: tuple[str, ...], frozen: bool, seen: set[int]) -> Iterator
         yield from _walk(child, (*path, name), frozen, seen)
 
 
-def _variables(module: tf.Module) -> Iterator[tuple[str, tf.Variable, bool]]:
+def _variables(module: Nest) -> Iterator[tuple[str, tf.Variable, bool]]:
     return (found for found in _walk(module, (), False, set()) if isinstance(found[1], tf.Variable))
 
 
@@ -46,7 +49,7 @@ def module_paths(module: tf.Module) -> dict[str, tf.Module]:
     return {path: found for path, found, _ in _walk(module, (), False, set()) if isinstance(found, tf.Module)}
 
 
-def variable_paths(module: tf.Module) -> dict[str, tf.Variable]:
+def variable_paths(module: Nest) -> dict[str, tf.Variable]:
     """Every variable below `module` by its attribute path, in the order in which the attributes were made.
 
     A variable that is shared goes by its first path.
@@ -60,7 +63,7 @@ def variable_paths(module: tf.Module) -> dict[str, tf.Variable]:
     return {path: variable for path, variable, _ in _variables(module)}
 
 
-def trainable_variables(module: tf.Module) -> list[tf.Variable]:
+def trainable_variables(module: Nest) -> list[tf.Variable]:
     """What training changes by gradients: all variables but those below a frozen module and those made untrainable.
 
     The compiled step, the counts and the summaries all ask here, so that "frozen" means one thing.
@@ -79,7 +82,7 @@ def frozen_names(module: tf.Module) -> list[str]:
     return names
 
 
-def untrained_variables(module: tf.Module) -> list[tf.Variable]:
+def untrained_variables(module: Nest) -> list[tf.Variable]:
     """What a forward pass may change: the variables made with `trainable=False`, such as moving statistics."""
     return [variable for variable in variable_paths(module).values() if not variable.trainable]
 

@@ -176,11 +176,11 @@ def _recorded(model: tf.Module, tape: tf.GradientTape) -> Iterator[list[_Call]]:
     own = {kind: vars(kind)["__call__"] for kind in kinds if "__call__" in vars(kind) and kind is not object}
     try:
         for kind, call in own.items():
-            kind.__call__ = recording(call)
+            kind.__call__ = recording(call)  # type: ignore[method-assign]
         yield calls
     finally:
         for kind, call in own.items():
-            kind.__call__ = call
+            kind.__call__ = call  # type: ignore[method-assign]
 
 
 def _floating(nest: Any) -> list:
@@ -204,9 +204,9 @@ def diagnose(
     """
     if found := overflowed(model):
         return "a variable was not finite before it: an update overflowed", found
-    found = [counts(f"batch[{name!r}]", value) for name, value in batch.items() if tf.is_tensor(value)]
-    if any(found):
-        return "the batch is not finite", tuple(filter(None, found))
+    lines = [counts(f"batch[{name!r}]", value) for name, value in batch.items() if tf.is_tensor(value)]
+    if any(lines):
+        return "the batch is not finite", tuple(filter(None, lines))
     with _unmoved(model):
         return _computed(model, objective, batch, StepContext(seed, step), compute_dtype, scale)
 

@@ -24,6 +24,8 @@ MODES = ("rows", "columns")
 class Regularizer:
     """A penalty that is the sum of `of(value, path)` over all variables that match `pattern` and are trained."""
 
+    pattern: str
+
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -34,6 +36,10 @@ class Regularizer:
                 expected = "at least 0"
             if not fits:
                 raise ValueError(f"{type(self).__name__}: {field.name} must be {expected}, found {value!r}")
+
+    def of(self, value: tf.Tensor, path: str) -> tf.Tensor:
+        """The penalty of one variable."""
+        raise NotImplementedError(f"{type(self).__name__} must define of()")
 
     def __call__(self, model: tf.Module) -> tf.Tensor:
         """The penalty of a model, a scalar."""

@@ -75,7 +75,7 @@ class Replicas:
         gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
         self.devices = list(strategy.extended.worker_devices) if strategy else (gpus or [None])[:1]
         self.copies_ahead = any("GPU" in device for device in self.devices if device)
-        self._sum = None
+        self._sum: Callable | None = None
 
     def __str__(self) -> str:
         where = f" on worker {self.worker} of {self.workers}" if self.workers > 1 else ""

@@ -37,7 +37,7 @@ class Layer(tf.Module):
 
     dtype = tf.float32
     # The axes of a field `kernel` that number the outputs.
-    kernel_outputs = (-1,)
+    kernel_outputs: tuple[int, ...] = (-1,)
     registry = REGISTERED
     _trainable = True
 

@@ -9,7 +9,7 @@ from layers.base import Layer
 class Windowed(Layer):
     """What convolutions of all kinds have: a window of `rank` sides, and activation(… + bias) after it."""
 
-    paddings = ("valid", "same")
+    paddings: tuple[str, ...] = ("valid", "same")
 
     def set_window(self, in_channels, kernel_size, strides, padding, dilation_rate):
         """Checks and keeps the sizes; `reach` is how many pixels the window spans."""

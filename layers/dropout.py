@@ -19,7 +19,7 @@ class Dropout(Layer):
     [[1.0, 1.0], [1.0, 1.0]]
     """
 
-    _rank = None
+    _rank: int | None = None
 
     def __init__(self, rate):
         super().__init__()

@@ -1,5 +1,7 @@
 """Adam, with AMSGrad's variant of it, and Adam with decoupled weight decay."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from optim.decay import Decaying, Mask, decays_by_default
@@ -48,8 +50,8 @@ class Adam(Rule):
     """
 
     domains = {"learning_rate": ABOVE_0, "beta_1": BELOW_1, "beta_2": BELOW_1, "epsilon": ABOVE_0}
-    products = ("beta_1", "beta_2")
-    formula = staticmethod(adam)
+    products: tuple[str, ...] = ("beta_1", "beta_2")
+    formula: Callable = staticmethod(adam)
 
     def __init__(
         self,

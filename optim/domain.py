@@ -17,9 +17,9 @@ class Domain(NamedTuple):
     """
 
     text: str
-    holds: Callable[[Real], bool]
+    holds: Callable[[float], bool]
 
-    def require(self, name: str, value: Real) -> Real:
+    def require(self, name: str, value: float) -> float:
         """Return `value` if it lies in the domain; raise TypeError or ValueError, naming it, if not."""
         if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{name} must be {self.text}, got {value!r}")

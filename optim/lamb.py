@@ -67,8 +67,8 @@ class Lamb(AdamW):
             "epsilon": self.value("epsilon"),
         }
 
-    def update(self, path: str, gradient: tf.Tensor, variable: tf.Tensor, m, v, *, weight_decay, **coefficients):
+    def update(self, path: str, gradient: tf.Tensor, variable: tf.Tensor, *slots, weight_decay=None, **coefficients):
         """See `lamb`."""
         coefficients["weight_decay"] = weight_decay if self.decays(path) else None
         adapts = self.adapt_mask is None or self.adapt_mask(path)
-        return lamb(gradient, variable, m, v, adapts=adapts, **coefficients)
+        return lamb(gradient, variable, *slots, adapts=adapts, **coefficients)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -10,8 +11,8 @@ from optim.domain import Domain
 from optim.schedules import Setting, evaluate
 from optim.sparse import deduplicate, densify
 
-Gradient = tf.Tensor | tf.IndexedSlices
-Variables = Mapping[str, tf.Variable] | Iterable[tf.Variable]
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
+Variables: TypeAlias = Mapping[str, tf.Variable] | Iterable[tf.Variable]
 
 
 class Rule(tf.Module):

@@ -1,6 +1,6 @@
 """Sharpness-aware minimisation: the gradient of a step is taken uphill of where the step begins."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
@@ -48,7 +48,8 @@ class SAM(tf.Module):
     def __init__(self, rho: float = 0.05):
         super().__init__()
         self.rho = ABOVE_0.require("rho", rho)
-        self._origins = self._uphill = dict
+        self._origins: Callable[[], dict] = dict
+        self._uphill: Callable[[], dict] = dict
 
     def init(self, variables: Variables) -> None:
         """Make room for the values to go back to. See `Rule.init` for `variables`."""

@@ -37,7 +37,7 @@ def chain(*parts: Callable | Rule) -> "Chain":
     if not parts or not isinstance(parts[-1], Rule | Chain):
         found = repr(parts[-1]) if parts else "no argument"
         raise TypeError(f"chain: the last argument must be a rule, such as optim.SGD(), got {found}")
-    *transforms, rule = parts
+    transforms, rule = parts[:-1], parts[-1]
     for position, transform in enumerate(transforms):
         if isinstance(transform, Rule | Chain):
             raise TypeError(f"chain: argument {position}, {type(transform).__name__}, is a rule; only the last may be")

@@ -135,7 +135,8 @@ def _differing_results(a: Path, b: Path) -> list[tuple[str, Any, Any]]:
     files = [run / "result.json" for run in (a, b)]
     there = [file.exists() for file in files]
     if there[0] != there[1]:
-        return [("result.json", *("there" if found else "not there" for found in there))]
+        here, other = ("there" if found else "not there" for found in there)
+        return [("result.json", here, other)]
     results = [json.loads(file.read_text()) for file in files] if all(there) else [{}, {}]
     return [
         (name, results[0].get(name), results[1].get(name))

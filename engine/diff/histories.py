@@ -68,8 +68,8 @@ def compare_histories(a: Path, b: Path) -> Histories:
                 values = first[span][name], second[span][name]
                 if shown(values[0]) != shown(values[1]):
                     found.append(Parting(span[1], span[2], name, *values))
-    ends = tuple(max((span[1] for span in history), default=0) for history in (first, second))
-    return Histories(found[0] if found else None, len(found), compared, ends)
+    ends = (max((span[1] for span in history), default=0) for history in (first, second))
+    return Histories(found[0] if found else None, len(found), compared, (next(ends), next(ends)))
 
 
 def read_history(file: Path) -> dict[Span, dict]:

@@ -1,6 +1,7 @@
 """How far two numbers of a dtype are apart, counted in the numbers of that dtype that lie between."""
 
 import numpy as np
+import numpy.typing as npt
 
 
 def differing(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -12,7 +13,7 @@ def differing(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.flatnonzero((bits[0] != bits[1]).any(axis=1))
 
 
-def ulps(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+def ulps(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray | None:
     """The distance of each a from its b in units of the last place, as float64 beyond 2^53; None for other dtypes.
 
     Floating numbers of a dtype (bfloat16 among them) are numbered in their order, both zeros alike; the distance is

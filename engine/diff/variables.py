@@ -67,9 +67,9 @@ def _place(path: str) -> tuple:
 
 
 def _difference(path: str, a: Reader, b: Reader) -> VariableDifference | None:
-    kinds = [reader.shown(path) if path in reader else "not there" for reader in (a, b)]
-    if kinds[0] != kinds[1]:
-        return VariableDifference(path, None, *kinds)
+    here, there = (reader.shown(path) if path in reader else "not there" for reader in (a, b))
+    if here != there:
+        return VariableDifference(path, None, here, there)
     kind = object if a.dtypes[path] == tf.string else None
     values = [np.asarray(reader.get(path), kind) for reader in (a, b)]
     where = differing(*values)
@@ -77,7 +77,7 @@ def _difference(path: str, a: Reader, b: Reader) -> VariableDifference | None:
         return None
     flat = [value.reshape(-1)[where] for value in values]
     apart = ulps(*flat)
-    numbers = apart[~np.isnan(apart)] if apart is not None else []
+    numbers = apart[~np.isnan(apart)] if apart is not None else np.zeros(0)
     return VariableDifference(
         path,
         tuple(int(i) for i in np.unravel_index(where[0], values[0].shape)),

@@ -123,9 +123,9 @@ def facts_of(folder: Path) -> dict:
     if digest not in (None, _digest(facts)):
         raise CheckpointError(f"checkpoint {folder} is damaged: {_MANIFEST} is not what was written")
     if number not in READABLE or not isinstance(files, dict) or not files:
-        error = UnknownFormat if isinstance(number, int) and number > FORMAT else CheckpointError
+        kind = UnknownFormat if isinstance(number, int) and number > FORMAT else CheckpointError
         known = " and ".join(map(str, READABLE))
-        raise error(f"checkpoint {folder} has format {number}, this version reads {known}")
+        raise kind(f"checkpoint {folder} has format {number}, this version reads {known}")
     return facts
 
 
@@ -184,8 +184,8 @@ def _first_whole(directory: Path, candidates: list[Path], set_aside: bool) -> Pa
         except CheckpointError as error:
             damaged.append((folder, error))
             continue
-        for harmed, error in damaged:
-            print(f"{error}; {'set aside, ' * set_aside}going back to {folder.name}", file=sys.stderr)
+        for harmed, why in damaged:
+            print(f"{why}; {'set aside, ' * set_aside}going back to {folder.name}", file=sys.stderr)
             if set_aside:
                 harmed.rename(_free(harmed.with_name(f"damaged-{harmed.name}")))
         return folder

@@ -1,6 +1,7 @@
 """Reading HDF5 files that nobody vouches for: plain arrays, no larger than the file, and no link out of it."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ class ModelFileError(ValueError):
 
 
 @contextlib.contextmanager
-def opened(path: str | Path) -> Iterator[h5py.File]:
+def opened(path: str | Path | io.BytesIO) -> Iterator[h5py.File]:
     """The file, to be read; what the library makes of damage is a ModelFileError in one line."""
     try:
         with h5py.File(path, "r") as file:

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from engine.files.hdf5 import ModelFileError
 
@@ -54,7 +55,7 @@ def _configured(config, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
             yield from _configured(entry, here)
 
 
-def fitted(path: Path, ours: list, theirs: list, fits: Callable[[object, object], bool]) -> list:
+def fitted(path: Path, ours: list, theirs: list, fits: Callable[[Any, Any], bool]) -> list:
     """`theirs` in the order of `ours`, when only layers of a class in a model have an order of their own.
 
     fits(one of ours, one of theirs). A model in a model comes without a gap. ModelFileError for the first of ours with
@@ -71,7 +72,7 @@ def fitted(path: Path, ours: list, theirs: list, fits: Callable[[object, object]
                     before, first = following.get(after, (0, (way, leaf)))
                     following[after] = (before + count, first)
         if not following:
-            left = [leaf for state in ways for leaf, _ in _next(state)]
+            left: list[Any] = [leaf for state in ways for leaf, _ in _next(state)]
             if not left:
                 raise ModelFileError(_lengths(path, ours, theirs, "the model", mine))
             alike = [leaf for leaf in left if kind_and_number(leaf.place[-1])[0] in mine.kinds]
@@ -97,11 +98,11 @@ def _several(path: Path) -> str:
     return f"{path}: the order of its layers is not in the file, and several would do: give names, or a .keras file"
 
 
-def _lengths(path: Path, ours: list, theirs: list, where: str, more: object) -> str:
+def _lengths(path: Path, ours: list, theirs: list, where: str, more: Any) -> str:
     return f"{path}: {len(ours)} layers with weights here, {len(theirs)} in the file; {where} goes on with {more}"
 
 
-def in_order(path: Path, ours: list, theirs: list, fits: Callable[[object, object], bool]) -> list:
+def in_order(path: Path, ours: list, theirs: list, fits: Callable[[Any, Any], bool]) -> list:
     """`theirs`, which are in order, if each fits; ModelFileError for the first that does not."""
     for number, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
         if not fits(mine, other):

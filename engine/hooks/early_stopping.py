@@ -33,7 +33,7 @@ class EarlyStopping(Monitor):
     ):
         super().__init__(monitor, mode=mode, patience=patience, min_delta=min_delta, name=name)
         self.restore_best = restore_best
-        self.best_step = None
+        self.best_step: tf.Variable | None = None
         self.best_weights: dict[str, tf.Variable] = {}
 
     def bind(self, run: Any) -> None:

@@ -22,7 +22,8 @@ class ExplodingLoss(Hook):
         if not factor > 1 or window < 2:
             raise ValueError(f"factor must be above 1 and window at least 2, got {factor} and {window}")
         self.factor, self.window = factor, window
-        self.losses = self.seen = None
+        self.losses: tf.Variable | None = None
+        self.seen: tf.Variable | None = None
 
     def bind(self, run: Any) -> None:
         """Makes the window."""

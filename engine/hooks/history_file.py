@@ -1,5 +1,6 @@
 """The history as a file: one JSON object a line."""
 
+import io
 import json
 import math
 import os
@@ -26,7 +27,9 @@ class HistoryFile(Hook):
     def __init__(self, path: str | Path, *, log_every_step: bool = False, name: str = "history_file"):
         super().__init__(name)
         self.path, self.log_every_step = Path(path), log_every_step
-        self._file, self._lines, self._behind = None, [], False
+        self._file: io.FileIO | None = None
+        self._lines: list[str] = []
+        self._behind = False
 
     def on_fit_begin(self, run: Any) -> None:
         """Keeps the lines up to the step that the run goes on from, but for those that will be written again."""

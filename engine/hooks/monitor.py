@@ -70,7 +70,9 @@ class Monitor(Hook):
         self._watched = Watched(monitor, mode)
         check_amounts(patience=patience, min_delta=min_delta)
         self.patience, self.min_delta = patience, min_delta
-        self.watched = self.best = self.waited = None
+        self.watched: tf.Variable | None = None
+        self.best: tf.Variable | None = None
+        self.waited: tf.Variable | None = None
 
     def bind(self, run: Any) -> None:
         """Makes the variables; refuses a monitor that never comes, or of which nobody says what is better."""

@@ -43,7 +43,7 @@ class ReduceOnPlateau(Monitor):
             raise ValueError(f"factor must be above 0 and below 1, got {factor}")
         check_amounts(cooldown=cooldown, min_lr=min_lr)
         self.scale, self.factor, self.cooldown, self.min_lr = scale, factor, cooldown, min_lr
-        self.cooling = None
+        self.cooling: tf.Variable | None = None
 
     def bind(self, run: Any) -> None:
         """Makes the variables; refuses a scale that the optimizer does not hold, and that would reduce nothing."""

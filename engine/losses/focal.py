@@ -26,11 +26,11 @@ def categorical_focal_crossentropy(
     name = "categorical_focal_crossentropy"
     outputs = at_least_float32(outputs)
     labels, legal = class_shares(name, labels, outputs, label_smoothing)
-    alpha = tf.constant(alpha, outputs.dtype)
-    if alpha.shape.rank and not alpha.shape.is_compatible_with(outputs.shape[-1:]):
-        raise ValueError(f"{name}: alpha must have one factor, or {outputs.shape[-1]}, found {alpha.shape[0]}")
+    factor = tf.constant(alpha, outputs.dtype)
+    if factor.shape.rank and not factor.shape.is_compatible_with(outputs.shape[-1:]):
+        raise ValueError(f"{name}: alpha must have one factor, or {outputs.shape[-1]}, found {factor.shape[0]}")
     logs = log_probabilities(outputs, from_logits)
-    losses = -tf.reduce_sum(alpha * _power(name, -tf.math.expm1(logs), gamma) * labels * logs, axis=-1)
+    losses = -tf.reduce_sum(factor * _power(name, -tf.math.expm1(logs), gamma) * labels * logs, axis=-1)
     return nan_unless(legal, losses)
 
 

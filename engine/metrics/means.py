@@ -23,7 +23,7 @@ class Mean:
     """
 
     shape = (2,)
-    mode = None
+    mode: str | None = None
 
     def __init__(self, value: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]):
         self.value = value
@@ -44,7 +44,7 @@ class Sum:
     """Σ wᵢ·vᵢ of a value per example, a function as that of `Mean`."""
 
     shape = ()
-    mode = None
+    mode: str | None = None
 
     def __init__(self, value: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]):
         self.value = value

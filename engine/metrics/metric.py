@@ -7,14 +7,15 @@ import tensorflow as tf
 
 
 class Metric(Protocol):
-    """What the engine asks of a metric.
+    """What the engine asks of a metric."""
 
-    shape: of its sums. mode: "max" or "min", what is better of its value, for hooks that monitor it; None, or no such
-    attribute, where neither is.
-    """
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its sums."""
 
-    shape: tuple[int, ...]
-    mode: str | None
+    @property
+    def mode(self) -> str | None:
+        """What is better of its value, "max" or "min", for hooks that monitor it; None, or no `mode`: neither is."""
 
     def sums(self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """float64 sums over the slice, of the metric's `shape`."""

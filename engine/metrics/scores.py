@@ -87,6 +87,10 @@ class ClassScores:
         scores = self.per_class(sums)
         return float(np.mean(scores) if self.average == "macro" else ratio(np.sum(scores * sums[2]), np.sum(sums[2])))
 
+    def score(self, both: np.ndarray, predicted: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """The score of each class, from its counts."""
+        raise NotImplementedError(f"{type(self).__name__} must define score()")
+
     def per_class(self, sums: np.ndarray) -> np.ndarray:
         """The score of each class, [num_classes]."""
         return self.score(*sums)

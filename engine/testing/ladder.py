@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,7 +30,7 @@ _TINY = {tf.float32: 2.0**-126, tf.float16: 2.0**-14, tf.bfloat16: 2.0**-126}
 class Base:
     """The point of a check and what is known there: outputs, cotangents v (float64), gradients of ∑ v·outputs."""
 
-    function: object
+    function: Any
     outputs: list[tf.Tensor]
     cotangents: list[tf.Tensor]
     gradients: list[tf.Tensor]

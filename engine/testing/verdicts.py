@@ -67,7 +67,7 @@ class Check:
 
     def __init__(self, function, report: GradientReport, repeat: str, rtol: float | None, kinks: Kinks):
         self.function, self.report, self.repeat, self.kinks = function, report, repeat, kinks
-        self._rtol, self._rounding = rtol, None
+        self._rtol, self._rounding = rtol, math.nan
 
     def run(self, directions: int) -> None:
         """All verdicts along `directions` directions, then alone along every tensor that these hardly moved."""
@@ -181,7 +181,7 @@ class Check:
     def _outcome(self, base: Base, number: int, kind: str, moving: set[int]) -> Outcome:
         moves = direction(generator(self.report.seed, 1, number), base.values, kind, self.kinks.still)
         moves = [move if position in moving else None for position, move in enumerate(moves)]
-        if self._rounding is None:
+        if math.isnan(self._rounding):
             # Along relative steps, which are small for every coordinate.
             self._rounding = rounding(base, direction(generator(self.report.seed, 4), base.values, "relative", {}))
         base.rounding = self._rounding

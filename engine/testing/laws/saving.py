@@ -54,8 +54,8 @@ def saving_changes_nothing(
         text = f"{first}: what one module saves, another of the same factory cannot load: {error}"
         raise LawError(_LAW, text) from error
     here, there = "as it was saved", "as it was loaded"
-    held = [{path: tf.identity(v) for path, v in subject.variables.items()} for subject in (second, first)]
-    agree(_LAW, first, *held, None, there, here)
+    loaded, saved = ({path: tf.identity(v) for path, v in s.variables.items()} for s in (second, first))
+    agree(_LAW, first, loaded, saved, None, there, here)
     for mode in (None, training):
         # What the calls move stays moved, as in a run that goes on.
         found, expected = (subject.measure(subject.args, training=mode) for subject in (second, first))

@@ -103,7 +103,7 @@ def layer_cases(layer_class: type, *, input_shape: Any = None, **parameters: Any
     if not (isinstance(layer_class, type) and issubclass(layer_class, tf.Module)):
         raise TypeError(f"layer_cases needs a class of tf.Modules, found {layer_class!r}")
     name = layer_class.__name__
-    known = inspect.signature(layer_class.__init__).parameters
+    known = inspect.signature(layer_class.__init__).parameters  # type: ignore[misc]
     for parameter in parameters:
         if parameter not in known:
             raise TypeError(f"{name} has no parameter {parameter!r}")

@@ -118,7 +118,8 @@ def directions(draw, like: Any) -> Any:
         if not is_floating(leaf):
             continue
         leaf = tf.convert_to_tensor(leaf)
-        move = {"coordinate": np.zeros, "ones": np.ones, "normal": rng.standard_normal}[kind](leaf.shape.as_list())
+        shape = leaf.shape.as_list()
+        move = rng.standard_normal(shape) if kind == "normal" else np.full(shape, float(kind == "ones"))
         if kind == "coordinate" and n == chosen:
             move.flat[position % move.size] = 1
         moves[n] = tf.constant(move, leaf.dtype)
