@@ -17,6 +17,7 @@ from engine.names import freeze, parameter_count, trainable_variables, variable_
 from engine.non_finite import NonFinite, NonFiniteReport
 from engine.objective import Supervised, Terms
 from engine.precision import cast
+from engine.predictions import Predictions, predictions
 from engine.rate_finder import RateSweep, lr_find
 from engine.replay import replay
 from engine.replicas import Replicas, WorkerLost
@@ -37,6 +38,7 @@ __all__ = [
     "ModelFileError",
     "NonFinite",
     "NonFiniteReport",
+    "Predictions",
     "RateSweep",
     "Replicas",
     "Restored",
@@ -61,6 +63,7 @@ __all__ = [
     "mean_gradients",
     "metrics",
     "parameter_count",
+    "predictions",
     "regularizers",
     "replay",
     "restore",
