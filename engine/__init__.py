@@ -19,6 +19,7 @@ from engine.names import freeze, parameter_count, trainable_variables, variable_
 from engine.non_finite import NonFinite, NonFiniteReport
 from engine.objective import Supervised, Terms
 from engine.precision import cast
+from engine.predictions import Predictions, predictions
 from engine.rate_finder import RateSweep, lr_find
 from engine.replay import replay
 from engine.replicas import Replicas, WorkerLost
@@ -40,6 +41,7 @@ __all__ = [
     "ModelFileError",
     "NonFinite",
     "NonFiniteReport",
+    "Predictions",
     "RateSweep",
     "Replicas",
     "Restored",
@@ -69,6 +71,7 @@ __all__ = [
     "mean_gradients",
     "metrics",
     "parameter_count",
+    "predictions",
     "regularizers",
     "replay",
     "restore",

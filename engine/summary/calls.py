@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -37,9 +37,15 @@ def module_of(operation: str) -> int | None:
     return int(found[-1]) if found else None
 
 
+def _numbered(active: list[int]) -> str:
+    return f"{_SCOPE}{active[-1]}"
+
+
 @contextlib.contextmanager
-def watched(paths: Mapping[str, tf.Module]) -> Iterator[Calls]:
+def watched(paths: Mapping[str, tf.Module], scope: Callable[[list[int]], str] = _numbered) -> Iterator[Calls]:
     """Within it, calls of these modules are written down, and their operations named after them.
+
+    scope: the name scope of a call, from the numbers of the modules under way, that of the called one last.
 
     Python looks a `__call__` up in the class: so each class has another one meanwhile, and the modules stay untouched.
     """
@@ -49,14 +55,14 @@ def watched(paths: Mapping[str, tf.Module]) -> Iterator[Calls]:
     originals = {owner: vars(owner)["__call__"] for owner in classes}
     try:
         for owner, original in originals.items():
-            owner.__call__ = _watching(original, numbers, calls)
+            owner.__call__ = _watching(original, numbers, calls, scope)
         yield calls
     finally:
         for owner, original in originals.items():
             owner.__call__ = original
 
 
-def _watching(original: Any, numbers: Mapping[int, int], calls: Calls) -> Any:
+def _watching(original: Any, numbers: Mapping[int, int], calls: Calls, scope: Callable) -> Any:
     # A tf.function that was traced before would not call what is inside it again.
     python = getattr(original, "python_function", None)
     made = tf.function(python) if python else original
@@ -71,7 +77,7 @@ def _watching(original: Any, numbers: Mapping[int, int], calls: Calls) -> Any:
         calls.callers.update(calls.active[-1:])
         calls.active.append(number)
         try:
-            with tf.name_scope(f"{_SCOPE}{number}"):
+            with tf.name_scope(scope(calls.active)):
                 outputs = made.__get__(self, type(self))(*args, **kwargs)
         finally:
             calls.active.pop()

@@ -87,7 +87,7 @@ def test_norms_are_those_of_the_last_step():
 
 def test_tensorboard_files_hold_every_loop_and_evaluation(tmp_path):
     validation = data.Pipeline(classified(20, seed=1), 20, shuffle=False)
-    hook = engine.hooks.TensorBoard(tmp_path)
+    hook = engine.hooks.TensorBoard(tmp_path, histograms=False, samples=0, confusion=0, graph=False)
     made = trainer(optimizer=optim.SGD(optim.schedules.exponential(0.1, 8, 0.5)), steps_per_loop=5)
     history = made.fit(data.Pipeline(classified(), 7), epochs=2, validation=validation, hooks=[hook])
 
