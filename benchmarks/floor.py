@@ -67,7 +67,7 @@ class Product(collections.namedtuple("Product", "kind inputs attributes")):
 def products(graph):
     """{Product: how often} of a graph; in a scan's step, each step its own, but the gradients of weights together."""
     found = collections.Counter()
-    for op in graph.get_operations():
+    for op in _needed(graph):
         if op.type not in _PRODUCTS:
             continue
         times = re.findall(r"times_(\d+)_", op.name)
@@ -77,7 +77,7 @@ def products(graph):
         for argument, tensor in zip(op.op_def.input_arg, op.inputs, strict=True):
             shape, value = tensor.shape.as_list(), None
             if tensor.dtype == tf.int32:
-                value = tuple(tf.get_static_value(tensor).tolist())
+                value = _sizes(tensor)
             elif attributes.get("transpose_a") and times > 1:
                 shape[0] *= times
             inputs.append((argument.name, tuple(shape), tensor.dtype, value))
@@ -86,6 +86,24 @@ def products(graph):
         key = tuple((name, _frozen(value)) for name, value in attributes.items() if not name.startswith("_"))
         found[Product(op.type, tuple(inputs), key)] += times
     return found
+
+
+def _needed(graph):
+    """The operations that results and updates wait for. The first convolution's gradient by the pictures is not one."""
+    left, seen = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs], set()
+    while left:
+        op = left.pop()
+        if op not in seen:
+            seen.add(op)
+            left += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
+    return seen
+
+
+def _sizes(tensor):
+    """The sizes in a tensor: a constant, or the shape of what the operation before it was given."""
+    if tensor.op.type in ("Shape", "ShapeN"):
+        return tuple(tensor.op.inputs[tensor.value_index].shape.as_list())
+    return tuple(tf.get_static_value(tensor).tolist())
 
 
 def _frozen(value):

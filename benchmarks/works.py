@@ -82,6 +82,7 @@ WORKS = {
     "convnet_bfloat16": dataclasses.replace(
         CONVNET,
         title="convnet 32-64-128, batch 64, bfloat16",
+        batches=4,
         precision="bfloat16",
         tolerance=3e-2,
         targets={"keras": 2, "keras_tuned": 1.3, "torch": 1.5},

@@ -62,8 +62,8 @@ class Contender:
         self.work, self.ops = work, ops
         self.p = {name: tf.Variable(value, trainable="moving_" not in name) for name, value in weights.items()}
         self.rule = (Momentum if work.optimizer == "sgd" else Adam)(work, self._trained())
-        self.predict = tf.function(lambda x: networks.forward(work, ops, self.p, x), autograph=False)
-        self.step, self.evaluate = (tf.function(f, autograph=False) for f in (self._step, self._evaluate))
+        functions = (self._step, self._evaluate, self._logits)
+        self.step, self.evaluate, self.predict = (tf.function(f, autograph=False) for f in functions)
         whole = tf.data.Dataset.from_tensor_slices(arrays)
         self.ordered = whole.batch(work.batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
         shuffled = whole.shuffle(work.examples).batch(work.batch, drop_remainder=True)
@@ -72,10 +72,13 @@ class Contender:
     def _trained(self):
         return [variable for variable in self.p.values() if variable.trainable]
 
+    def _logits(self, x, moved=None):
+        return networks.forward(self.work, self.ops, self.p, x, moved)
+
     def _step(self, x, y):
         moved = {}
         with tf.GradientTape() as tape:
-            logits = networks.forward(self.work, self.ops, self.p, x, moved)
+            logits = self._logits(x, moved)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
         self.rule(tape.gradient(loss, self._trained()))
         for name, value in moved.items():
@@ -83,7 +86,7 @@ class Contender:
         return loss
 
     def _evaluate(self, x, y):
-        return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(y, self.predict(x)))
+        return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(y, self._logits(x)))
 
     def first(self, steps):
         if self.work.task == "evaluate":
