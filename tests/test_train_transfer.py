@@ -10,7 +10,7 @@ import engine
 from layers import nets
 
 RUN = ["--dataset=image_folder", "--image_size=16,16", "--model=resnet20", "--freeze=backbone", "--batch_size=8"]
-RUN += ["--epochs=3", "--optimizer=adam", "--steps_per_loop=2", "--notensorboard"]
+RUN += ["--epochs=3", "--optimizer=adam", "--steps_per_loop=2"]
 THAW = ["--unfreeze_from=stage4", "--unfreeze_epoch=1", "--unfreeze_rate=0.5"]
 
 

@@ -67,7 +67,7 @@ def restore(source: Path | Reader, variables: Mapping[str, tf.Variable], *, igno
         variable.assign(reader.get(path))
 
 
-def _check(reader: Reader, variables: Mapping[str, tf.Variable], expected: Iterable[str]) -> None:
+def _check(reader: Reader | WeightsReader, variables: Mapping[str, tf.Variable], expected: Iterable[str]) -> None:
     missing = [path for path in variables if path not in reader]
     unexpected = sorted(set(expected) - set(variables))
     lines = [f"  missing     {path}" for path in missing]
@@ -80,7 +80,9 @@ def _check(reader: Reader, variables: Mapping[str, tf.Variable], expected: Itera
         raise CheckpointError(f"checkpoint {reader.folder} does not fit:\n" + "\n".join(lines))
 
 
-def _renamed(reader: Reader, variables: Mapping[str, tf.Variable], missing: list[str], unexpected: list[str]):
+def _renamed(
+    reader: Reader | WeightsReader, variables: Mapping[str, tf.Variable], missing: list[str], unexpected: list[str]
+):
     """Pairs that may be one variable under two names: what is missing and unexpected, equal in shape and last name."""
     left = list(unexpected)
     for path in missing:

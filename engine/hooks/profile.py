@@ -36,7 +36,7 @@ class Profile(Hook):
         self._running = False
 
     @property
-    def every(self) -> int | None:
+    def every(self) -> int | None:  # type: ignore[override]
         """Loops end where the window begins, after each of its steps, and where it ends: a function of the step."""
         before, last = self.first - 1, self.first + self.steps - 1
         if self._run is None or self._run.step > last:

@@ -8,10 +8,10 @@ import absl.logging
 import numpy as np
 import tensorflow as tf
 
+from engine.evaluation import prediction_step
 from engine.files.errors import reason
 from engine.files.events import cut_back
 from engine.hooks.hook import Hook
-from engine.loop import prediction_step
 from engine.names import variable_paths
 from engine.pictures import confusion_picture, sample_grid
 from engine.predictions import probabilities
@@ -140,7 +140,9 @@ class TensorBoard(Hook):
                     return
                 shares = probabilities(outputs.numpy())
                 if shown is None:
-                    shown = [array[: self.samples] for array in (batch["inputs"].numpy(), labels, shares)]
+                    # Of inputs that are several tensors, such as features, nothing can be shown.
+                    images = batch["inputs"].numpy() if tf.is_tensor(batch["inputs"]) else np.zeros([len(labels)])
+                    shown = [array[: self.samples] for array in (images, labels, shares)]
                 count = int(min(len(labels), max(0, self.confusion - matrix.sum())))
                 np.add.at(matrix, (labels[:count].astype(int), shares[:count].argmax(-1)), 1)
                 wanted -= len(labels)

@@ -1,6 +1,6 @@
 """Transfer learning in two acts within one run: first the head alone, then more of the network."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -40,7 +40,7 @@ class Thaw(Hook):
         self._modules, self._keep = (lambda held=tuple(modules): held), (lambda held=tuple(keep): held)
         self._epoch = epoch
         self._after = lambda: (train, validation)
-        self._before = None
+        self._before: Callable | None = None
 
     def bind(self, run: Any) -> None:
         """Refuses pipelines that do not go together."""

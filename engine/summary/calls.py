@@ -55,11 +55,11 @@ def watched(paths: Mapping[str, tf.Module], scope: Callable[[list[int]], str] = 
     originals = {owner: vars(owner)["__call__"] for owner in classes}
     try:
         for owner, original in originals.items():
-            owner.__call__ = _watching(original, numbers, calls, scope)
+            owner.__call__ = _watching(original, numbers, calls, scope)  # type: ignore[method-assign]
         yield calls
     finally:
         for owner, original in originals.items():
-            owner.__call__ = original
+            owner.__call__ = original  # type: ignore[method-assign]
 
 
 def _watching(original: Any, numbers: Mapping[int, int], calls: Calls, scope: Callable) -> Any:
