@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 
 import numpy as np
@@ -24,7 +25,7 @@ def test_probabilities_are_those_of_softmax_the_likeliest_first(logits):
     for row, labels, shares in zip(expected, found.labels, found.probabilities, strict=True):
         assert sorted(map(int, labels)) == list(range(len(row)))
         np.testing.assert_allclose(shares, row[list(map(int, labels))].astype(float), rtol=1e-12)
-        assert all(a >= b for a, b in zip(shares, shares[1:], strict=False))
+        assert all(a >= b for a, b in itertools.pairwise(shares))
 
 
 def test_infinities_are_certain():
