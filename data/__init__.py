@@ -14,6 +14,7 @@ from data.catalogue import NAMES, load
 from data.concatenation import concatenate
 from data.image_folder import ImageFolder
 from data.numpy_files import NpyFiles
+from data.own_files import OwnPictures, OwnTexts
 from data.pipeline import Pipeline
 from data.sequences import Sequences
 from data.sources import Arrays, Info, Subset
@@ -29,6 +30,8 @@ __all__ = [
     "ImageFolder",
     "Info",
     "NpyFiles",
+    "OwnPictures",
+    "OwnTexts",
     "Pipeline",
     "Sequences",
     "Subset",

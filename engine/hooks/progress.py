@@ -1,11 +1,13 @@
-"""The progress bar, for a person at a terminal."""
+"""The progress bar and the lines of epochs, for a person at a terminal."""
 
 import sys
+import time
 from typing import Any
 
 import tqdm
 
 from engine.hooks.hook import Hook
+from engine.hooks.monitor import Monitor, Watched
 
 
 class Progress(Hook):
@@ -42,26 +44,59 @@ class Progress(Hook):
             self._bar.close()
 
 
-class EpochLines(Hook):
-    """One line on stdout for each epoch: its training values and, where there are any, the newest validation values."""
+class EpochLines(Monitor):
+    """One line on stdout for each epoch: its training values, the newest validation values, time, and speed.
+
+    Where the monitored value is the best so far, the line says so: see `Monitor`. monitor: "auto" is "validation.loss"
+    where there is validation, else "train.loss". What was best is part of the run's state: a resumed run marks on.
+    """
 
     chief_only = True
 
-    def __init__(self, name: str = "epoch_lines"):
-        super().__init__(name)
+    def __init__(self, monitor: str = "auto", *, mode: str = "auto", name: str = "epoch_lines"):
+        super().__init__(
+            "train.loss" if monitor == "auto" else monitor, mode=mode, patience=0, min_delta=0.0, name=name
+        )
+        self._auto = monitor == "auto"
         self._validation: dict = {}
+        self._best_step = self._began = None
+
+    def bind(self, run: Any) -> None:
+        """Settles what is monitored."""
+        if self._auto:
+            self._watched = Watched("train.loss" if run.validation is None else "validation.loss", "auto")
+        super().bind(run)
+
+    def on_fit_begin(self, run: Any) -> None:
+        """Looks at the clock."""
+        super().on_fit_begin(run)
+        self._validation, self._best_step, self._began = {}, None, time.perf_counter()
 
     def on_evaluate_end(self, run: Any, record: dict) -> None:
         """Keeps the values for the epoch's line."""
+        super().on_evaluate_end(run, record)
         self._validation = record
+
+    def looked(self, run: Any, record: dict, improved: bool) -> None:
+        """Keeps where it was best."""
+        if improved:
+            self._best_step = record["step"]
 
     def on_epoch_end(self, run: Any, record: dict) -> None:
         """Prints the line."""
-        parts = [f"epoch {record['epoch']:>3}", f"step {record['step']:>6}", _values(record)]
+        super().on_epoch_end(run, record)
+        now = time.perf_counter()
+        seconds, self._began = now - self._began, now
+        of = f"/{run.epochs}" if run.epochs else ""
+        width = len(str(run.epochs or 100))
+        parts = [f"epoch {record['epoch']:>{width}}{of}", f"step {record['step']:>6}", _values(record)]
         if self._validation.get("step") == record["step"]:
             parts.append("validation " + _values(self._validation))
+        parts.append(f"{seconds:.1f} s")
         if run.history.examples_per_second:
             parts.append(f"{run.history.examples_per_second:,.0f} examples/s")
+        if self._best_step == record["step"]:
+            parts.append(f"* best {self._watched.split} {self._watched.value}")
         tqdm.tqdm.write("  ".join(parts), file=sys.stdout)
         sys.stdout.flush()
 

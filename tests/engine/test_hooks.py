@@ -262,3 +262,57 @@ def test_the_bar_shows_what_it_should_on_a_terminal(monkeypatch):
 def test_the_bar_is_quiet_elsewhere(capfd):
     trainer().fit(data.Pipeline(classified(), 7), epochs=1, hooks=[engine.hooks.Progress()])
     assert capfd.readouterr() == ("", "")
+
+
+class Losses(engine.hooks.Hook):
+    """Replaces a monitored value by a script."""
+
+    def __init__(self, values, split="validation"):
+        super().__init__("losses")
+        self._values, self._split = iter(values), split
+
+    def on_evaluate_end(self, run, record):
+        if self._split == "validation":
+            record["loss"] = next(self._values)
+
+    def on_epoch_end(self, run, record):
+        if self._split == "train":
+            record["loss"] = next(self._values)
+
+
+def epoch_lines(capsys):
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+
+
+def test_each_epoch_has_a_line_and_the_best_so_far_is_marked(capsys):
+    pipeline = data.Pipeline(classified(), 25)
+    hooks = [Losses([3.0, 1.0, 2.0, 0.5]), engine.hooks.EpochLines()]
+    trainer().fit(pipeline, epochs=4, validation=pipeline, hooks=hooks)
+    lines = epoch_lines(capsys)
+    assert [line.split("  ")[0] for line in lines] == [f"epoch {n}/4" for n in (1, 2, 3, 4)]
+    assert [line.endswith("  * best validation loss") for line in lines] == [True, True, False, True]
+    for part in ("step      2", "accuracy 0.", "validation loss 3.0000 accuracy", " s"):
+        assert part in lines[0]
+    assert "examples/s" in lines[1]
+
+
+def test_without_validation_the_training_loss_is_marked_and_any_value_may_be(capsys):
+    pipeline = data.Pipeline(classified(), 25)
+    trainer().fit(pipeline, epochs=3, hooks=[Losses([3.0, 4.0, 2.0], "train"), engine.hooks.EpochLines()])
+    assert [line.endswith("* best train loss") for line in epoch_lines(capsys)] == [True, False, True]
+    trainer(optimizer=optim.SGD(1e-9)).fit(
+        pipeline, epochs=2, validation=pipeline, hooks=[engine.hooks.EpochLines("validation.accuracy")]
+    )
+    # Nothing is learnt: only the first is better than none.
+    assert ["* best validation accuracy" in line for line in epoch_lines(capsys)] == [True, False]
+    with pytest.raises(ValueError, match=r"monitors validation\.loss, but fit has no validation pipeline"):
+        trainer().fit(pipeline, epochs=1, hooks=[engine.hooks.EpochLines("validation.loss")])
+
+
+def test_a_resumed_run_remembers_its_best_epoch(tmp_path, capsys):
+    pipeline = data.Pipeline(classified(), 25)
+    for epochs, values in ((2, [1.0, 2.0]), (4, [1.5, 0.5])):
+        hooks = [Losses(values), engine.hooks.EpochLines(), engine.hooks.Checkpoint(tmp_path)]
+        trainer().fit(pipeline, epochs=epochs, validation=pipeline, hooks=hooks)
+    marked = ["* best" in line for line in epoch_lines(capsys)]
+    assert marked == [True, False, False, True]
