@@ -78,7 +78,8 @@ FLAGS = flags.FLAGS
 MODELS = {"mlp": nets.mlp, "convnet": nets.convnet}
 TEXT_MODELS = ("text_average", "text_lstm", "text_bilstm", "text_gru")
 LANGUAGE_MODELS = ("transformer_lm", "lstm_lm")
-TOKENIZERS = {"words": data.text.Words, "characters": data.text.Characters, "byte_pairs": data.text.BytePairs}
+TOKENIZERS = {"words": data.text.Words, "word_pairs": data.text.WordPairs}
+TOKENIZERS |= {"characters": data.text.Characters, "byte_pairs": data.text.BytePairs}
 # Rules by name, where this program has defaults of its own with those; each takes the flags that its constructor names.
 OPTIMIZERS = {
     "sgd": functools.partial(optim.SGD, momentum=0.9),
