@@ -10,7 +10,8 @@ from cli import networks, transfer
 from cli.values import integers
 
 FLAGS = flags.FLAGS
-TOKENIZERS = {"words": data.text.Words, "characters": data.text.Characters, "byte_pairs": data.text.BytePairs}
+TOKENIZERS = {"words": data.text.Words, "word_pairs": data.text.WordPairs}
+TOKENIZERS |= {"characters": data.text.Characters, "byte_pairs": data.text.BytePairs}
 
 flags.DEFINE_string("dataset", "fashion_mnist_mini", f"The data set: {', '.join(data.NAMES)}, tfds:NAME.")
 flags.register_validator(

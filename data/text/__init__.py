@@ -6,7 +6,7 @@ A tokenizer has `size`, how many ids there are; `encode(text)`, bytes or a strin
 
 from data.text.byte_pairs import BytePairs
 from data.text.padding import pad
-from data.text.tokenizers import Alphabet, Characters, Words
+from data.text.tokenizers import Alphabet, Characters, WordPairs, Words
 from data.text.tokens import texts_of, tokens, windows
 from data.text.vocabulary import PAD, UNKNOWN, Vocabulary
 
@@ -17,6 +17,7 @@ __all__ = [
     "BytePairs",
     "Characters",
     "Vocabulary",
+    "WordPairs",
     "Words",
     "pad",
     "texts_of",

@@ -1,5 +1,6 @@
-"""Tokenizers with a vocabulary: text is cut into words, or into characters."""
+"""Tokenizers with a vocabulary: text is cut into words, with or without pairs of them, or into characters."""
 
+import itertools
 import re
 
 import numpy as np
@@ -56,6 +57,25 @@ class Words(_Tokenizer):
     @staticmethod
     def _cut(text):
         return _WORD.findall(text.lower())
+
+
+class WordPairs(_Tokenizer):
+    """The words of `Words`, and behind them every two neighbours as one more token: for models that see no order.
+
+    `decode` gives the words and then the pairs. A text of n words has 2·n − 1 tokens, so a limit on its tokens takes
+    pairs from its end first. Source: Joulin et al. 2016, section 2.1 (bag of n-grams).
+
+    >>> pairs = WordPairs.train([b"not good", b"not bad"])
+    >>> pairs.vocabulary.tokens[2:], pairs.encode("Not good").tolist()
+    (('not', 'bad', 'good', 'not bad', 'not good'), [2, 4, 6])
+    """
+
+    _separator = " "
+
+    @staticmethod
+    def _cut(text):
+        words = Words._cut(text)
+        return words + [f"{left} {right}" for left, right in itertools.pairwise(words)]
 
 
 class Characters(_Tokenizer):

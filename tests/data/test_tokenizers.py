@@ -99,7 +99,15 @@ def test_word_frequencies_are_those_of_a_counter(texts):
     assert np.bincount(ids, minlength=words.size)[2:].tolist() == [counts[t] for t in words.vocabulary.tokens[2:]]
 
 
-@pytest.mark.parametrize("kind", [text.Words, text.Characters, text.BytePairs])
+@given(TEXTS)
+def test_word_pairs_are_the_words_and_then_their_neighbours(string):
+    words, pairs = text.Words.train([string]), text.WordPairs.train([string])
+    expected = words.vocabulary.decode(words.encode(string))
+    expected += [f"{expected[i]} {expected[i + 1]}" for i in range(len(expected) - 1)]
+    assert pairs.vocabulary.decode(pairs.encode(string)) == expected
+
+
+@pytest.mark.parametrize("kind", [text.Words, text.WordPairs, text.Characters, text.BytePairs])
 def test_a_saved_tokenizer_is_the_same(tmp_path, kind):
     tokenizer = kind.train(CORPUS, 270)
     tokenizer.save(tmp_path / "tokenizer.txt")
@@ -112,7 +120,7 @@ def test_a_saved_tokenizer_is_the_same(tmp_path, kind):
 SAVE_ALL = """
 import sys, data
 texts = data.load("movie_reviews").arrays["inputs"][:300].tolist()
-for kind in (data.text.Words, data.text.Characters, data.text.BytePairs):
+for kind in (data.text.Words, data.text.WordPairs, data.text.Characters, data.text.BytePairs):
     kind.train(texts, 400).save(f"{sys.argv[1]}/{kind.__name__}")
 """
 
@@ -122,7 +130,7 @@ def test_results_are_the_same_in_a_process_that_hashes_otherwise(tmp_path):
     command = [sys.executable, "-c", SAVE_ALL, str(tmp_path)]
     subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, check=True)
     reviews = data.load("movie_reviews").arrays["inputs"][:300].tolist()
-    for kind in (text.Words, text.Characters, text.BytePairs):
+    for kind in (text.Words, text.WordPairs, text.Characters, text.BytePairs):
         kind.train(reviews, 400).save(tmp_path / "here")
         assert (tmp_path / kind.__name__).read_bytes() == (tmp_path / "here").read_bytes()
 
