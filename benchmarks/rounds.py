@@ -1,5 +1,6 @@
 """Rounds: every contender in a process of its own, in turns A B C A B C …; who is not at work is stopped."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -35,7 +36,9 @@ class Process:
     def ask(self, **request):
         """The answer to one request. `Failed` if there is none."""
         self._process.send_signal(signal.SIGCONT)
-        self._process.stdin.write(json.dumps(request) + "\n")
+        # Of one that has died, reading tells.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
         return self._read()
 
     def _read(self):

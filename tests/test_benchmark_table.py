@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import scaling, table
+from benchmarks import rounds, scaling, table
 from benchmarks.peers import PEERS
 from benchmarks.ratios import Ratio, deviation, interval, ratio, void
 from benchmarks.rounds import Failed, Process
@@ -139,6 +139,59 @@ def test_a_works_numbers_fit_its_network_and_are_the_same_every_time(name):
         # Padding stands at the ends, and no text is empty.
         assert np.all(np.diff((inputs == 0).astype(int), axis=1) >= 0)
         assert np.all(inputs[:, 0] > 0)
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """The (peer, request, epochs) in their order, of processes of which each takes a second for its peer's epochs."""
+    asked = []
+
+    class Fake:
+        note, fast = "", {"ours": 8, "torch": 4, "jax": 2, "keras": 1}
+
+        def __init__(self, peer, *_):
+            self.peer = peer
+
+        def ask(self, do, steps=0, count=0):
+            asked.append((self.peer, do, count))
+            if self.peer == "keras" and count > 1:
+                raise Failed("no memory")
+            return {"losses": [2.0 if self.peer == "jax" else 1.0] * steps, "seconds": count / self.fast[self.peer]}
+
+        def close(self):
+            asked.append((self.peer, "close", 0))
+
+    monkeypatch.setattr(rounds, "Process", Fake)
+    return asked
+
+
+def measured(peers, **flags):
+    told = []
+    options = {"rounds": 3, "seconds": 1.0, "threads": 1, **flags}
+    return rounds.measure("mlp_32", WORKS["mlp_32"], peers, **options, tell=told.append), told
+
+
+def test_contenders_take_turns_of_about_one_length(turns):
+    found, _ = measured(["ours", "torch"])
+    assert turns[-8:-2] == [("ours", "epochs", 8), ("torch", "epochs", 4)] * 3
+    assert turns[-2:] == [("ours", "close", 0), ("torch", "close", 0)]
+    assert found["ours"]["rates"] == [8 * WORKS["mlp_32"].examples] * 3
+
+
+def test_other_losses_than_ours_void_a_row(turns):
+    found, told = measured(["ours", "torch", "jax"])
+    assert [found[peer]["void"] is None for peer in found] == [True, True, False]
+    assert [line for line in told if "void" in line and "JAX" in line]
+
+
+def test_a_contender_that_fails_is_left_out_loudly_and_the_others_go_on(turns):
+    # In its turn of two epochs.
+    found, told = measured(["ours", "keras", "torch"], seconds=2.0)
+    assert found["keras"]["failed"] == "no memory"
+    assert "rates" not in found["keras"]
+    assert len(found["torch"]["rates"]) == 3
+    assert "SKIPPED Keras fit: no memory" in told
+    assert turns[-3:] == [("ours", "close", 0), ("keras", "close", 0), ("torch", "close", 0)]
 
 
 def test_a_contender_that_dies_tells_its_last_line(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def measure(flags, tell):
     """Growth is from the first tenth, when everything was there once, to the last."""
     found = {}
     for name, function, count in (("steps", over_steps, 20_000), ("models", over_models, 200)):
-        count //= 10 if flags.quick else 1
+        count //= 20 if flags.quick else 1
         found[name] = curve = call(function, count, threads=flags.threads)
         (first, before), (last, after) = curve[0], curve[-1]
         tell(f"{name} {first} to {last}: {before:.0f} MB to {after:.0f} MB, {100 * (after / before - 1):+.2f}%")
