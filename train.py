@@ -21,7 +21,7 @@ with start.left_on_signals(), start.held_stderr():
 FLAGS = flags.FLAGS
 MODES = {
     **{mode.__name__: mode for mode in (looks.summary, looks.lr_find, looks.tune, looks.profile)},
-    **{mode.__name__: mode for mode in (finished.evaluate, finished.export, finished.generate)},
+    **{mode.__name__: mode for mode in (finished.evaluate, finished.predict, finished.export, finished.generate)},
 }
 
 

@@ -19,12 +19,14 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "summary", "lr_find", "tune", "profile", "evaluate", "export", "generate"],
+    ["train", "summary", "lr_find", "tune", "profile", "evaluate", "predict", "export", "generate"],
     "What to do. Before a run, summary: the network's layers and costs; lr_find: the loss over learning rates; tune: "
     "the fastest settings; profile: where the time of some steps goes. Of the finished run in run_dir, evaluate: its "
-    "metrics, and each class's; export: a SavedModel and a model file; generate: its language model goes on from the "
-    "prompt.",
+    "metrics, and each class's; predict: what it takes --input for; export: a SavedModel and a model file; generate: "
+    "its language model goes on from the prompt.",
 )
+flags.DEFINE_string("input", None, "A picture, a folder of pictures, a text, or a file or folder of texts (predict).")
+flags.DEFINE_integer("top", 3, "How many classes are said of each (predict).", lower_bound=1)
 flags.DEFINE_string("prompt", "\n", "What a generated text begins with.")
 flags.DEFINE_integer("length", 500, "Tokens to generate.", lower_bound=1)
 flags.DEFINE_float("temperature", 1.0, "What logits are divided by; 0: always the likeliest token.", 0)
@@ -86,6 +88,36 @@ def _per_class(matrix: np.ndarray, names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def predict() -> int:
+    """What a finished run's final model takes a person's own pictures or texts for."""
+    if not FLAGS.input:
+        raise ValueError("--mode=predict needs --input, a picture, a folder of pictures, a text, or a file of texts")
+    path = Path(FLAGS.output) if FLAGS.output else None
+    if path and path.suffix not in (".csv", ".json"):
+        raise ValueError(f"--output={path}: predictions are written as .csv or .json")
+    given, top, folder = FLAGS.input, FLAGS.top, _run("predict")
+    if networks.is_language_model():
+        raise ValueError(f"--mode=predict needs a classifier: {FLAGS.model} goes on with texts, by --mode=generate")
+    pipeline = pipelines.make_pipelines()[0]
+    trainer = trainers.make_trainer(pipeline, None)[0]
+    engine.restore(trainer.model, folder / "checkpoints" / "model")
+    if FLAGS.model in networks.MODELS:
+        source = read = data.OwnPictures(given, pipeline.info.input_shape)
+        transform = data.to_float
+    else:
+        source, transform = data.OwnTexts(given), None
+        read = data.text.tokens(source, pipelines.make_tokenizer(pipelines.splits()[0]), max_length=FLAGS.max_length)
+    for name, reason in source.unreadable:
+        print(f"train.py: {name} can't be read and is left out: {reason}", file=sys.stderr)
+    outputs = trainer.predict(data.Pipeline(read, min(64, len(read)), shuffle=False, transform=transform))
+    found = engine.predictions(outputs, source.items, pipeline.info.class_names, min(top, outputs.shape[-1]))
+    print(found)
+    if path:
+        path.write_text(found.csv() if path.suffix == ".csv" else found.json())
+        print(f"wrote {path}")
+    return 0
+
+
 def export() -> int:
     """The final model of a run as `export/`, a SavedModel that takes the data set's own inputs, and as `model.h5`."""
     folder = _run("export")
@@ -114,7 +146,7 @@ def generate() -> int:
         raise ValueError(
             f"--mode=generate needs a run of --model={' or '.join(networks.LANGUAGE_MODELS)}, not {FLAGS.model}"
         )
-    pipeline, tokenizer = pipelines.make_pipelines()[0], pipelines.make_tokenizer(pipelines.load("train"))
+    pipeline, tokenizer = pipelines.make_pipelines()[0], pipelines.make_tokenizer(pipelines.splits()[0])
     model = networks.make_model(pipeline.info)
     engine.restore(model, folder / "checkpoints" / "model")
     options = {"temperature": FLAGS.temperature, "top_k": FLAGS.top_k, "top_p": FLAGS.top_p, "seed": seed}

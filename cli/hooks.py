@@ -50,7 +50,8 @@ def make_hooks(
         Accepted(directory, lines),
         engine.hooks.LeaveBeforeFirstStep(start.LEFT),
         engine.hooks.Progress(),
-        engine.hooks.EpochLines(),
+        # Without a validation set, that of training is marked.
+        engine.hooks.EpochLines("auto" if FLAGS.monitor == "validation.loss" else FLAGS.monitor),
         engine.hooks.Failures(directory.path / "failures"),
         engine.hooks.HistoryFile(directory.history, log_every_step=FLAGS.log_every_step),
         engine.hooks.Checkpoint(

@@ -16,7 +16,8 @@ flags.DEFINE_string(
     "output",
     None,
     "Where a mode writes. summary: a drawing, .mmd (mermaid) or .dot (Graphviz); lr_find: its curve, .png; profile: a "
-    "folder, by default profiles/<model>-<time>; tune: a flagfile.",
+    "folder, by default profiles/<model>-<time>; tune: a flagfile; "
+    "predict: .csv or .json.",
 )
 flags.DEFINE_float("lowest_rate", 1e-7, "The first learning rate that is tried (lr_find).", 0)
 flags.DEFINE_float("highest_rate", 10.0, "The last one.", 0)

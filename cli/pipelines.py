@@ -1,5 +1,6 @@
 """What the data is."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +11,7 @@ from cli import networks, transfer
 from cli.values import integers
 
 FLAGS = flags.FLAGS
+_MOST_NUMBERS = 1 << 23
 TOKENIZERS = {"words": data.text.Words, "word_pairs": data.text.WordPairs}
 TOKENIZERS |= {"characters": data.text.Characters, "byte_pairs": data.text.BytePairs}
 
@@ -54,8 +56,8 @@ def load(split: str) -> data.Arrays:
     return data.load(FLAGS.dataset, split=split, data_dir=FLAGS.data_dir, download=FLAGS.download, **options)
 
 
-def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline]:
-    """Training, validation (or None) and test."""
+def splits() -> tuple[data.Arrays, data.Arrays | None, data.Arrays]:
+    """Training, validation (or None) and test, as the data set has them."""
     source, stratify = load("train"), not networks.is_language_model()
     if FLAGS.test_fraction:
         share = FLAGS.test_fraction
@@ -68,6 +70,12 @@ def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline
         share = FLAGS.validation_fraction
         parts = data.split(source, {"train": 1 - share, "validation": share}, FLAGS.seed, stratify)
         source, validation = parts["train"], parts["validation"]
+    return source, validation, test
+
+
+def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline]:
+    """Training, validation (or None) and test."""
+    source, validation, test = splits()
     augment, transform = data.augment.parse(FLAGS.augment, source.info.classes), data.to_float
     if FLAGS.model not in networks.MODELS:
         if FLAGS.dataset != "char_text" and source.info.input_shape != ():
@@ -86,7 +94,9 @@ def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline
     def evaluated(held_out):
         # A stream can't be asked for its len().
         size = held_out.examples if hasattr(held_out, "examples") else len(held_out)
-        most = FLAGS.batch_size if networks.is_language_model() else 500
+        # Large pictures in smaller batches: at most 32 MiB of them.
+        numbers = math.prod(size or 1 for size in source.info.input_shape)
+        most = FLAGS.batch_size if networks.is_language_model() else min(500, max(8, _MOST_NUMBERS // numbers))
         return data.Pipeline(held_out, min(most, size), shuffle=False, transform=transform)
 
     return train, validation and evaluated(validation), evaluated(test)

@@ -38,7 +38,7 @@ MAY_CHANGE = frozenset(
 OF_ONE_WORKER = ("data_dir", "download", "worker_timeout_s")
 # What only other modes read, and no run depends on.
 OF_MODES = ("run_dir", "replay", "mode", "list", "device", "output")
-OF_MODES += ("prompt", "length", "temperature", "top_k", "top_p")
+OF_MODES += ("input", "top", "prompt", "length", "temperature", "top_k", "top_p")
 OF_MODES += ("lowest_rate", "highest_rate", "sweep_steps", "profile_first", "profile_steps")
 # A finished run goes on only if one of these differs.
 PROLONGS = ("epochs", "max_steps", "early_stopping", "monitor", "patience", "min_delta", "restore_best")

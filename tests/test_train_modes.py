@@ -34,6 +34,41 @@ def test_evaluate_says_what_training_said_and_how_each_class_does(finished, comm
     assert [line.split("  ")[0] for line in said.splitlines()[2:4]] == ["T-shirt/top", "Trouser"]
 
 
+def test_own_pictures_are_named_and_what_is_no_picture_is_left_out(finished, command, tmp_path):
+    images = data.load("fashion_mnist_mini", split="test").arrays["inputs"][:3]
+    (tmp_path / "mine").mkdir()
+    for number, image in enumerate(images):
+        # Colours and another size, as a photograph has them.
+        wide = np.kron(np.repeat(image, 3, axis=2), np.ones([2, 2, 1], np.uint8))
+        (tmp_path / "mine" / f"{number}.png").write_bytes(tf.io.encode_png(wide).numpy())
+    (tmp_path / "mine" / "broken.png").write_bytes(b"\x89PNG but no more")
+    given = ["--mode=predict", f"--run_dir={finished}", f"--input={tmp_path / 'mine'}", "--top=2"]
+    code, said, error = command(*given, f"--output={tmp_path / 'found.json'}")
+    assert code == 0, error
+    assert "broken.png can't be read and is left out" in error
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [row["item"].rpartition("/")[2] for row in found] == ["0.png", "1.png", "2.png"]
+    assert all(len(row["top"]) == 2 and row["label"] in said for row in found)
+    code, said, _ = command(*given[:2], f"--input={tmp_path / 'mine' / '1.png'}", f"--output={tmp_path / 'found.csv'}")
+    assert code == 0
+    assert (tmp_path / "found.csv").read_text().splitlines()[1].startswith(found[1]["item"] + "," + found[1]["label"])
+
+
+def test_own_texts_are_judged_line_by_line(command, tmp_path):
+    small = ["--dataset=movie_reviews", "--model=text_average", "--vocabulary_size=500", "--validation_fraction=0.1"]
+    code, _, error = command(*small, "--max_steps=30", "--notensorboard", f"--run_dir={tmp_path / 'run'}")
+    assert code == 0, error
+    (tmp_path / "texts.txt").write_text("a wonderful film\n\nbad, bad, bad\n")
+    code, said, error = command("--mode=predict", f"--run_dir={tmp_path / 'run'}", f"--input={tmp_path / 'texts.txt'}")
+    assert code == 0, error
+    assert [line.split()[0].rpartition("/")[2] for line in said.splitlines()] == ["texts.txt:1", "texts.txt:3"]
+    code, said, error = command("--mode=predict", f"--run_dir={tmp_path / 'run'}", "--input=a wonderful film")
+    assert code == 0, error
+    assert said.startswith("a wonderful film")
+    assert "needs --input" in command("--mode=predict", f"--run_dir={tmp_path / 'run'}")[2]
+    assert "as .csv or .json" in command("--mode=predict", f"--run_dir={tmp_path}", "--input=x", "--output=a.txt")[2]
+
+
 def test_where_a_run_was_made_is_written_down(finished, command):
     command(*SMALL, f"--run_dir={finished}", "--epochs=2")
     lines = [json.loads(line) for line in (finished / "environment.jsonl").read_text().splitlines()]
