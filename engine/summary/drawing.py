@@ -30,18 +30,18 @@ class Drawing:
 
     def mermaid(self) -> str:
         """A mermaid flowchart, from top to bottom."""
-        lines = ["flowchart TD"]
+        lines, numbers = ["flowchart TD"], {name: f"n{number}" for number, name in enumerate(self.nodes)}
         for depth, kind, value in self._nested():
             indent = "    " * (depth + 1)
             if kind == "open":
-                lines.append(f'{indent}subgraph {_id(value)}["{value}"]')
+                lines.append(f'{indent}subgraph g{len(lines)}["{value}"]')
             elif kind == "close":
                 lines.append(f"{indent}end")
             else:
                 label = "<br/>".join(line.replace('"', "#quot;") for line in value.lines)
                 shape = f'(("{label}"))' if value.meets else f'["{label}"]'
-                lines.append(f"{indent}{_id(value.name)}{shape}")
-        lines += [f"    {_id(start)} --> {_id(end)}" for start, end in self.edges]
+                lines.append(f"{indent}{numbers[value.name]}{shape}")
+        lines += [f"    {numbers[start]} --> {numbers[end]}" for start, end in self.edges]
         return "\n".join(lines) + "\n"
 
     def dot(self) -> str:
@@ -161,11 +161,6 @@ def _in_order(body: Body) -> list[Any]:
                 if node is not None:
                     done[name] = node
     return list(done.values())
-
-
-def _id(name: str) -> str:
-    """A name that mermaid takes: letters, digits, underscores."""
-    return "n_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
 
 
 def _quoted(text: str) -> str:
