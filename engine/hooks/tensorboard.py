@@ -149,7 +149,8 @@ class TensorBoard(Hook):
                 if wanted <= 0:
                     break
         if self.samples and shown[0].ndim == 4 and shown[0].shape[-1] in (1, 3):
-            tf.summary.image("samples", sample_grid(*shown, names)[np.newaxis])
+            images, labels, shares = shown
+            tf.summary.image("samples", sample_grid(images, labels, shares, names)[np.newaxis])
         if self.confusion:
             tf.summary.image("confusion", confusion_picture(matrix, names)[np.newaxis])
 
