@@ -131,28 +131,46 @@ class TensorBoard(Hook):
         if self._predict is None:
             self._predict = prediction_step(trainer.model, compute_dtype=trainer.precision.compute)
         names = info.class_names or tuple(map(str, range(info.classes)))
-        matrix, wanted, shown = np.zeros([info.classes] * 2), max(self.samples, self.confusion), None
         with trainer.averaged():
-            for batch in pipeline.evaluation():
-                outputs, labels = self._predict(batch), batch["labels"].numpy()
-                labels = labels.argmax(-1) if labels.ndim == 2 and labels.shape[1] == info.classes else labels
-                if not isinstance(outputs, tf.Tensor) or outputs.shape[1:] != [info.classes] or labels.ndim != 1:
-                    return
-                shares = probabilities(outputs.numpy())
-                if shown is None:
-                    # Of inputs that are several tensors, such as features, nothing can be shown.
-                    images = batch["inputs"].numpy() if tf.is_tensor(batch["inputs"]) else np.zeros([len(labels)])
-                    shown = [array[: self.samples] for array in (images, labels, shares)]
-                count = int(min(len(labels), max(0, self.confusion - matrix.sum())))
-                np.add.at(matrix, (labels[:count].astype(int), shares[:count].argmax(-1)), 1)
-                wanted -= len(labels)
-                if wanted <= 0:
-                    break
-        if self.samples and shown[0].ndim == 4 and shown[0].shape[-1] in (1, 3):
-            images, labels, shares = shown
-            tf.summary.image("samples", sample_grid(images, labels, shares, names)[np.newaxis])
+            found = self._classified(pipeline, info.classes)
+        if found is None:
+            return
+        inputs, labels, shares = found
+        if self.samples and inputs.ndim == 4 and inputs.shape[-1] in (1, 3):
+            count = len(inputs)
+            tf.summary.image("samples", sample_grid(inputs, labels[:count], shares[:count], names)[np.newaxis])
         if self.confusion:
+            matrix = np.zeros([info.classes] * 2)
+            np.add.at(matrix, (labels[: self.confusion], shares[: self.confusion].argmax(-1)), 1)
             tf.summary.image("confusion", confusion_picture(matrix, names)[np.newaxis])
+
+    def _classified(self, pipeline: Any, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """The inputs of the first samples, and labels and probabilities of all that are wanted, of a classifier.
+
+        Examples whose label is no class (such as -1 for none) are passed over.
+        """
+        found: list[list] = [[], [], []]
+        wanted, done = max(self.samples, self.confusion), 0
+        for batch in pipeline.evaluation():
+            if "inputs" not in batch or "labels" not in batch:
+                return None
+            outputs, labels = self._predict(batch), batch["labels"].numpy()
+            labels = labels.argmax(-1) if labels.ndim == 2 and labels.shape[1] == classes else labels
+            logits = isinstance(outputs, tf.Tensor) and outputs.shape[1:] == [classes]
+            if not logits or labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+                return None
+            legal = np.flatnonzero((labels >= 0) & (labels < classes))
+            shown = legal[: max(0, self.samples - done)]
+            # Of inputs that are several tensors, such as features, nothing can be shown.
+            images = batch["inputs"] if tf.is_tensor(batch["inputs"]) else tf.zeros([len(labels)])
+            found[0].append(tf.gather(images, shown).numpy())
+            found[1].append(labels[legal])
+            found[2].append(probabilities(outputs.numpy())[legal])
+            done += len(legal)
+            if done >= wanted:
+                break
+        images, labels, shares = (np.concatenate(parts) for parts in found)
+        return images, labels, shares
 
 
 def _scalars(values: dict) -> None:

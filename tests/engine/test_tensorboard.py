@@ -49,7 +49,7 @@ def fit(folder, model=None, epochs=2, **options):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorboard")
-    return folder, *fit(folder, samples=5, confusion=13)
+    return folder, *fit(folder, samples=8, confusion=13)
 
 
 def test_histograms_count_every_weight_of_each_epoch(written):
@@ -79,8 +79,8 @@ def test_samples_and_confusion_matrix_are_those_of_the_model_at_that_step(writte
     shares = np.exp(logits := made.predict(validation)) / np.exp(logits).sum(-1, keepdims=True)
     found = tensors(folder / "validation", "samples")
     assert [step for step, _ in found] == [3, 6]
-    rows = source[np.arange(5)]
-    grid = sample_grid(rows["inputs"], rows["labels"], shares[:5], NAMES)
+    rows = source[np.arange(8)]
+    grid = sample_grid(rows["inputs"], rows["labels"], shares[:8], NAMES)
     width, height, picture = decoded(found[-1][1])
     np.testing.assert_array_equal(picture, grid)
     assert (height, width) == grid.shape[:2]
@@ -138,6 +138,23 @@ def test_of_what_is_no_picture_there_are_no_samples_and_of_what_has_no_classes_n
     assert "confusion" in tags
     assert "samples" not in tags
     assert "confusion" not in read(tmp_path / "without" / "train").Tags()["tensors"]
+
+
+class Regression(engine.Supervised):
+    """A task whose batches have no labels of that name."""
+
+    def __call__(self, model, batch, training):
+        outputs = model(batch["inputs"], training=training)
+        losses = tf.reduce_sum(outputs**2, -1)
+        return engine.Terms(losses, tf.ones_like(losses), outputs, losses)
+
+
+def test_a_task_without_labels_has_no_pictures(tmp_path):
+    source = pictures()
+    pipeline = data.Pipeline(source, 8, transform=lambda batch: {"inputs": batch["inputs"]})
+    made = engine.Trainer(network(), Regression("mean_squared_error"), optim.SGD(0.01))
+    made.fit(pipeline, epochs=1, hooks=[engine.hooks.TensorBoard(tmp_path, graph=False)])
+    assert not {"samples", "confusion"} & set(read(tmp_path / "train").Tags()["tensors"])
 
 
 def test_labels_that_are_rows_over_classes_will_do(tmp_path):
