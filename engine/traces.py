@@ -61,7 +61,7 @@ def _short(fact: Any) -> Any:
     return fact if len(names) < 5 or len(str(fact)) < 200 else f"{names[0]}, … ({len(names)} in all)"
 
 
-def specs(spec: Any) -> dict[str, str]:
+def specs(spec: Any) -> dict[str, Any]:
     """The batch's tensors by name, in words."""
     if isinstance(spec, Mapping):
         return {f"batch[{name!r}]": str(part) for name, part in spec.items()}

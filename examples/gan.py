@@ -44,9 +44,9 @@ class GAN(tf.Module):
         self.discriminator = layers.chain(
             (28, 28, 1),
             partial(layers.Conv2D, filters=filters, **shrinking),
-            layers.Dropout(0.2),
+            layers.Dropout(0.3),
             partial(layers.Conv2D, filters=2 * filters, **shrinking),
-            layers.Dropout(0.2),
+            layers.Dropout(0.3),
             layers.Flatten,
             partial(layers.Dense, units=1),
         )
@@ -93,12 +93,12 @@ def alternating(model, rules, seed=0):
     return update
 
 
-def main(folder, epochs=60, examples=6000, batch_size=64, latent=64, filters=32):
+def main(folder, epochs=30, examples=6000, batch_size=64, latent=64, filters=32):
     """Trains on the first `examples` pictures and writes both grids; the losses of each step and the model."""
     source = data.Subset(data.load("fashion_mnist_mini"), range(examples))
     pipeline = data.Pipeline(source, min(batch_size, examples), transform=data.to_float, drop_remainder=True)
     model = GAN(latent, filters)
-    update = alternating(model, [optim.Adam(4e-4, beta_1=0.5), optim.Adam(4e-4, beta_1=0.5)])
+    update = alternating(model, [optim.Adam(2e-4, beta_1=0.5), optim.Adam(4e-4, beta_1=0.5)])
     losses, batches, noise = [], iter(pipeline.training(seed=0)), tf.random.stateless_normal([50, latent], [0, 0])
     for step in range(epochs * pipeline.steps_per_epoch):
         batch = next(batches)
@@ -113,6 +113,6 @@ def main(folder, epochs=60, examples=6000, batch_size=64, latent=64, filters=32)
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", default="runs/gan")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=30)
     given = parser.parse_args()
     main(given.folder, given.epochs)

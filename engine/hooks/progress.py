@@ -59,7 +59,8 @@ class EpochLines(Monitor):
         )
         self._auto = monitor == "auto"
         self._validation: dict = {}
-        self._best_step = self._began = None
+        self._best_step: int | None = None
+        self._began: float | None = None
 
     def bind(self, run: Any) -> None:
         """Settles what is monitored."""

@@ -169,7 +169,8 @@ class TensorBoard(Hook):
             done += len(legal)
             if done >= wanted:
                 break
-        return tuple(np.concatenate(parts) for parts in found)
+        images, labels, shares = (np.concatenate(parts) for parts in found)
+        return images, labels, shares
 
 
 def _scalars(values: dict) -> None:
