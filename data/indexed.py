@@ -58,6 +58,10 @@ class Indexed:
             examples["lengths"] = tf.cast(tf.gather(self._lengths, part), tf.int32)
         return (self._weigh(examples, part) if self._weigh else examples), place
 
+    def numbers(self, batch, shard):
+        """The numbers in the source of a shard's examples of a batch, int64."""
+        return batch["indices"][: batch["rows"]][rows_of(shard, batch["rows"])[0]]
+
     def cause(self, error):
         """What the source raised, if that is what TensorFlow's error tells of."""
         failure = self._read.failure

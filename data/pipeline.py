@@ -112,10 +112,12 @@ class Pipeline:
         mixes = getattr(self._augment, "whole_batch", False)
 
         def batch(taken, epoch, first):
-            examples, place = self._batches.examples(taken, None if mixes else shard)
+            part = None if mixes else shard
+            examples, place = self._batches.examples(taken, part)
             if self._augment:
                 rows = tf.shape(examples["inputs"], tf.int64)[0]
-                examples = self._augment(examples, Draws(seed, epoch, position=first + place[0], rows=rows))
+                numbers = self._batches.numbers(taken, part)
+                examples = self._augment(examples, Draws(seed, epoch, first + place[0], rows, numbers))
             if mixes and shard:
                 own, place = rows_of(shard, rows)
                 examples = {name: value[own] for name, value in examples.items()}

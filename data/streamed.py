@@ -53,6 +53,10 @@ class Streamed:
         examples = {name: value[own] for name, value in batch.items()} if shard else batch
         return (self._weigh(examples, None) if self._weigh else examples), place
 
+    def numbers(self, batch, shard):
+        """None: examples of a stream have no numbers."""
+        return
+
     def cause(self, error):
         """What is damaged, if the source can tell, and TensorFlow's error is one of reading."""
         damage = self._source.damage() if "Iterator" in str(error) and hasattr(self._source, "damage") else None

@@ -42,6 +42,7 @@ from layers.sequential import Sequential, chain
 from layers.transformer import TransformerDecoderBlock, TransformerEncoderBlock
 from layers.transposed import Conv1DTranspose, Conv2DTranspose
 from layers.weight_norm import SpectralNorm, WeightNorm
+from layers.whitening import Whitening
 
 from layers import nets  # isort: skip  (networks are made of the layers above)
 
@@ -107,6 +108,7 @@ __all__ = [
     "UpSampling1D",
     "UpSampling2D",
     "WeightNorm",
+    "Whitening",
     "ZeroPadding1D",
     "ZeroPadding2D",
     "activations",

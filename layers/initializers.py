@@ -181,11 +181,36 @@ class orthogonal:
         return tf.cast(tf.reshape(self.gain * matrix, shape), dtype)
 
 
+@dataclasses.dataclass(frozen=True)
+class dirac:
+    """A convolution that hands on its channels: filter i < in has 1 for channel i in the window's middle, else 0.
+
+    Filters beyond the channels are uniform with variance 1 / (3 fan_in). Of an even side the middle is k / 2.
+    Source: Zagoruyko and Komodakis 2017, "DiracNets", section 2; in part: Jordan, arXiv 2404.00498, section 3.2.
+    """
+
+    gain: float = 1.0
+
+    def __call__(self, shape, dtype=tf.float32, seed=None):
+        """The kernel of `shape`, [*window, in, out]."""
+        if len(shape) < 2:
+            raise ValueError(f"dirac needs a shape of at least 2 dimensions, found {list(shape)}")
+        *window, channels, filters = shape
+        middle = tf.one_hot(sum(k // 2 * math.prod(window[i + 1 :]) for i, k in enumerate(window)), math.prod(window))
+        eye = tf.eye(channels, min(channels, filters), dtype=dtype)
+        kernel = tf.cast(middle, dtype)[:, None, None] * (tf.constant(self.gain, dtype) * eye)
+        if filters > channels:
+            rest = variance_scaling(1 / 3, distribution="uniform")([*window, channels, filters - channels], dtype, seed)
+            kernel = tf.concat([kernel, tf.reshape(rest, [-1, channels, filters - channels])], axis=-1)
+        return tf.reshape(kernel, shape)
+
+
 BY_NAME = {
     initializer.__name__: initializer
     for initializer in (
         zeros, ones, constant, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform,
         lecun_normal, random_uniform, random_normal, truncated_normal, variance_scaling, orthogonal, identity,
+        dirac,
     )
 }  # fmt: skip
 

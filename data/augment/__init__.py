@@ -15,7 +15,7 @@ from data.augment.color import brightness, contrast, hue, saturation
 from data.augment.composition import compose
 from data.augment.crops import random_crop, random_resized_crop
 from data.augment.erasing import cutout, random_erasing
-from data.augment.flips import flip_left_right, flip_up_down
+from data.augment.flips import alternating_flip, flip_left_right, flip_up_down
 from data.augment.geometry import rotation, shear, translation, zoom
 from data.augment.mixing import cutmix, mixup
 from data.augment.parsing import NAMES, parse
@@ -24,6 +24,7 @@ from data.augment.tokens import token_dropout
 
 __all__ = [
     "NAMES",
+    "alternating_flip",
     "brightness",
     "compose",
     "contrast",

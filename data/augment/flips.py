@@ -15,10 +15,20 @@ def flip_up_down():
     return _flip(axis=1)
 
 
-def _flip(axis):
+def alternating_flip():
+    """Mirror each image left to right in every second epoch: half of them in the first one, the others in the next.
+
+    So two epochs show each image both ways, where coins of each epoch would show half of them one way twice. Which ones
+    begin is a function of the seed and of the example's number in its source, so a stream is a ValueError.
+    Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498, section 3.6.
+    """
+    return _flip(axis=2, chosen=lambda draws: draws.alternating())
+
+
+def _flip(axis, chosen=lambda draws: draws.uniform() < 0.5):
     def flip(batch, draws):
         images = batch["inputs"]
-        flipped = draws.uniform()[:, None] < 0.5
+        flipped = chosen(draws)[:, None]
         found = tf.where(flipped, flat(tf.reverse(images, axis=[axis])), flat(images))
         return {**batch, "inputs": tf.reshape(found, [-1, *images.shape[1:]])}
 

@@ -7,13 +7,14 @@ from data.augment.color import brightness, contrast, hue, saturation
 from data.augment.composition import compose
 from data.augment.crops import random_crop, random_resized_crop
 from data.augment.erasing import cutout, random_erasing
-from data.augment.flips import flip_left_right, flip_up_down
+from data.augment.flips import alternating_flip, flip_left_right, flip_up_down
 from data.augment.geometry import rotation, shear, translation, zoom
 from data.augment.mixing import cutmix, mixup
 from data.augment.randaugment import rand_augment
 from data.augment.tokens import token_dropout
 
-_MAKERS = (flip_left_right, flip_up_down, random_crop, random_resized_crop, rotation, zoom, translation, shear)
+_MAKERS = (flip_left_right, flip_up_down, alternating_flip, random_crop, random_resized_crop)
+_MAKERS += (rotation, zoom, translation, shear)
 _MAKERS += (brightness, contrast, saturation, hue, cutout, random_erasing, mixup, cutmix, rand_augment, token_dropout)
 _BY_NAME = {maker.__name__: maker for maker in _MAKERS}
 

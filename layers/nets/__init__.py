@@ -3,6 +3,7 @@
 from layers.nets.classifier import Classifier, Pixels, caffe_pixels, lite_pixels
 from layers.nets.convnet import convnet
 from layers.nets.efficientnet import EfficientNetLite, efficientnet_lite0
+from layers.nets.fast_cifar import FastCifar, fast_cifar
 from layers.nets.generation import generate, sample
 from layers.nets.language_models import RecurrentLM, TransformerLM
 from layers.nets.mlp import mlp
@@ -12,6 +13,7 @@ from layers.nets.text import TextAverage, TextRNN
 __all__ = [
     "Classifier",
     "EfficientNetLite",
+    "FastCifar",
     "Pixels",
     "RecurrentLM",
     "ResNet",
@@ -22,6 +24,7 @@ __all__ = [
     "cifar_resnet",
     "convnet",
     "efficientnet_lite0",
+    "fast_cifar",
     "generate",
     "lite_pixels",
     "load_resnet",

@@ -46,6 +46,8 @@ COMPOSED = {
     "TransformerEncoderBlock": (lambda: layers.TransformerEncoderBlock(4, num_heads=2, units=6), TIME),
     "WeightNorm": (lambda: layers.WeightNorm(layers.Dense(4, 3)), FEATURES),
     "SpectralNorm": (lambda: layers.SpectralNorm(layers.Dense(4, 3)), FEATURES),
+    "Whitening": (lambda: layers.Whitening(3, epsilon=1e-2), IMAGES),
+    "fast_cifar": (lambda: nets.fast_cifar((8, 8, 3), 5, filters=(26,), views=2), IMAGES),
     "recompute": (lambda: layers.recompute(layers.Dense(4, 3)), FEATURES),
     "initializers": (
         lambda: layers.Dense(

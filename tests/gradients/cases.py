@@ -99,6 +99,10 @@ layer(
     lambda: nets.ResNet(2, (1,), (2,), Bottleneck, pooling="max", use_bias=True), [2, 5, 4, 2], training=False,
 )  # fmt: skip
 lite = functools.partial(nets.EfficientNetLite, 2, stem=2, stages=((2, 3, 1, 2, 2),), features=2, dropout=0.5)
+fast = functools.partial(nets.FastCifar, 1, 3, filters=(9,))
+layer("layers.nets.FastCifar", "training", fast, [2, 5, 5, 1], values=distinct, training=context())
+layer("layers.nets.FastCifar", "views", functools.partial(fast, views=6), [1, 5, 5, 1], values=distinct, training=False)
+layer("layers.Whitening", "rotation", lambda: layers.Whitening(2, (2, 1), epsilon=1e-3), [2, 4, 3, 2], order=2)
 layer("layers.nets.EfficientNetLite", "training", lite, [3, 3, 2, 2], training=context())
 layer(
     "layers.nets.Classifier", "dropout-and-pixels",

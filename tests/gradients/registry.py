@@ -49,6 +49,7 @@ WITHOUT = {
     "layers.register": "keeps a class or function by its name",
     **{f"layers.nets.resnet{depth}": "a ResNet, which has cases, of these sizes" for depth in (18, 34, 50, 101, 152)},
     "layers.nets.cifar_resnet": "a ResNet, which has cases, of these sizes",
+    "layers.nets.fast_cifar": "a FastCifar, which has cases, of these sizes",
     "layers.nets.efficientnet_lite0": "an EfficientNetLite, which has cases, of these sizes",
     "optim.Average": "assigns to variables, and no tape sees through that",
     "optim.EvaluationWeights": "the slots of a rule, which assigns",

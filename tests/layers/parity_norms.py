@@ -88,4 +88,5 @@ CASES = {
 ELSEWHERE = {
     layers.WeightNorm: "test_weight_norm.py",
     layers.SpectralNorm: "test_weight_norm.py",
+    layers.Whitening: "test_whitening.py",
 }

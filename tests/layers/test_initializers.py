@@ -101,7 +101,7 @@ def test_small_and_flat_shapes_have_the_fans_of_keras(mode, seed):
         np.testing.assert_allclose(ours.var(), 2.0 / count, rtol=4 * math.sqrt(2 / ours.size))
 
 
-@pytest.mark.parametrize("name", sorted(set(initializers.BY_NAME) - {"constant", "identity"}))
+@pytest.mark.parametrize("name", sorted(set(initializers.BY_NAME) - {"constant", "identity", "dirac"}))
 def test_every_initializer_is_one_of_keras_with_the_same_spread(name):
     ours = initializers.get(name)(SHAPE, seed=1).numpy()
     theirs = np.asarray(keras.initializers.get(name)(SHAPE))
@@ -119,7 +119,7 @@ def test_shape_dtype_and_seed_decide_everything(name, dtype):
     np.testing.assert_array_equal(tf.cast(one, tf.float64), tf.cast(other, tf.float64))
 
 
-@pytest.mark.parametrize("name", sorted(set(initializers.BY_NAME) - {"zeros", "ones", "constant", "identity"}))
+@pytest.mark.parametrize("name", sorted(set(initializers.BY_NAME) - {"zeros", "ones", "constant", "identity", "dirac"}))
 def test_draws_differ_but_repeat_under_the_global_seed(name):
     initializer = initializers.get(name)
     assert np.any(initializer([4, 3], seed=1) != initializer([4, 3], seed=2))
@@ -161,6 +161,24 @@ def test_identity_is_that_of_keras(shape, dtype):
     np.testing.assert_allclose(ours(shape), theirs(shape), rtol=1e-7)
 
 
+@pytest.mark.parametrize(("window", "rank"), [([3], 1), ([3, 3], 2), ([1, 5], 2), ([3, 1, 3], 3)])
+def test_a_convolution_that_begins_as_dirac_hands_on_its_channels_and_draws_the_rest(window, rank):
+    kernel = initializers.dirac(2.0)([*window, 4, 7], tf.float64, seed=1)
+    x = tf.random.stateless_normal([2, *[6] * rank, 4], [0, 1], dtype=tf.float64)
+    y = tf.nn.convolution(x, kernel, padding="SAME")
+    np.testing.assert_allclose(y[..., :4], 2 * x, rtol=1e-15)
+    assert np.all(kernel[..., 4:] != 0)
+    np.testing.assert_allclose(
+        tf.nn.convolution(x, initializers.dirac()([*window, 4, 3], tf.float64), padding="SAME"), x[..., :3]
+    )
+
+
+def test_what_dirac_draws_has_a_third_of_the_variance_of_lecun():
+    rest = initializers.dirac()([3, 3, 20, 80], seed=2)[..., 20:].numpy()
+    limit = math.sqrt(1 / 180)
+    assert_drawn_from(rest, lambda x: uniform_cdf(x, -limit, limit))
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("initializer", [initializers.random_uniform(), initializers.random_normal()], ids=str)
 def test_draws_of_16_bits_are_those_of_32_rounded(initializer, dtype):
@@ -172,6 +190,7 @@ def test_draws_of_16_bits_are_those_of_32_rounded(initializer, dtype):
     ("build", "message"),
     [
         (lambda: initializers.identity()([3]), r"identity needs a shape of 2 dimensions, found \[3\]"),
+        (lambda: initializers.dirac()([3]), r"dirac needs a shape of at least 2 dimensions, found \[3\]"),
         (lambda: initializers.variance_scaling(0), "variance_scaling: scale must be positive, found 0"),
         (lambda: initializers.variance_scaling(mode="fan"), "mode must be one of 'fan_in', 'fan_out', 'fan_avg', fo"),
         (lambda: initializers.variance_scaling(distribution="normal"), "distribution must be one of 'truncated_norma"),

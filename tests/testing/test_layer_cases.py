@@ -37,6 +37,7 @@ NOT_DRAWN = {
     "TransformerEncoderBlock": "parameter 'num_heads'",
     "SpectralNorm": "parameter 'layer'",
     "WeightNorm": "parameter 'layer'",
+    "Whitening": "over how many dimensions its kernel_size goes",
     "Permute": "parameter 'dims'",
     "Reshape": "parameter 'target_shape'",
 }

@@ -39,7 +39,7 @@ def batch_of(name, dtype, rows=23):
 def made(name, batch, seed, epoch, position):
     rows = len(batch["inputs"])
     tensors = {key: tf.constant(array) for key, array in batch.items()}
-    found = MADE[name](tensors, Draws(seed, epoch, position, rows))
+    found = MADE[name](tensors, Draws(seed, epoch, position, rows, np.arange(position, position + rows)))
     return {key: tensor.numpy() for key, tensor in found.items()}
 
 
@@ -82,7 +82,7 @@ def test_a_batch_of_unknown_size_keeps_its_static_image_shape(name):
     @tf.function(autograph=False)
     def traced(inputs, labels):
         rows = tf.shape(inputs, tf.int64)[0]
-        return MADE[name]({"inputs": inputs, "labels": labels}, Draws(0, 0, 0, rows))
+        return MADE[name]({"inputs": inputs, "labels": labels}, Draws(0, 0, 0, rows, tf.range(rows)))
 
     specs = tf.TensorSpec([None, 5, 7, 3], tf.uint8), tf.TensorSpec([None], tf.int64)
     assert traced.get_concrete_function(*specs).structured_outputs["inputs"].shape.as_list() == [None, 5, 7, 3]
