@@ -15,6 +15,7 @@ FLAGS = flags.FLAGS
 _OF = {
     "mlp": nets.mlp,
     "convnet": nets.convnet,
+    "fast_cifar": nets.FastCifar,
     "efficientnet_lite0": nets.efficientnet_lite0,
     "text_average": nets.TextAverage,
     "transformer_lm": nets.TransformerLM,

@@ -12,13 +12,14 @@ from layers import nets
 FLAGS = flags.FLAGS
 IMAGENET = {f"resnet{depth}": getattr(nets, f"resnet{depth}") for depth in (18, 34, 50, 101, 152)}
 CIFAR = tuple(f"resnet{depth}" for depth in (20, 32, 44, 56))
-MODELS = ("mlp", "convnet", *CIFAR, *IMAGENET, "efficientnet_lite0")
+MODELS = ("mlp", "convnet", "fast_cifar", *CIFAR, *IMAGENET, "efficientnet_lite0")
 TEXT_MODELS = ("text_average", "text_lstm", "text_bilstm", "text_gru")
 LANGUAGE_MODELS = ("transformer_lm", "lstm_lm")
 ALL = (*MODELS, *TEXT_MODELS, *LANGUAGE_MODELS)
 flags.DEFINE_enum("model", "convnet", ALL, "The network.")
 flags.DEFINE_list("units", ["128"], "Units of the dense layers before the logits.")
-flags.DEFINE_list("filters", ["32", "64"], "Filters of the convolutions (convnet).")
+flags.DEFINE_list("filters", ["32", "64"], "Filters of the convolutions (convnet), or of the blocks (fast_cifar).")
+flags.DEFINE_integer("views", 1, "Views of a picture that an evaluation takes the mean of: 1, 2 or 6 (fast_cifar).")
 flags.DEFINE_float("dropout", 0.0, "Rate of dropout before the logits.")
 flags.DEFINE_boolean("batch_norm", False, "BatchNorm after each convolution (convnet).")
 flags.DEFINE_integer("embedding_dim", 64, "Values of a token's vector, and of a transformer's positions.", 1)
@@ -63,6 +64,8 @@ def make_image_model(info: data.Info, units: list[int]) -> tf.Module:
         return nets.convnet(shape, classes, filters=integers("filters"), **options)
     if len(shape) != 3:
         raise ValueError(f"--model={FLAGS.model} takes pictures, and {FLAGS.dataset} has examples of shape {shape}")
+    if FLAGS.model == "fast_cifar":
+        return nets.fast_cifar(shape, classes, filters=integers("filters"), views=FLAGS.views)
     if FLAGS.model == "efficientnet_lite0":
         return nets.efficientnet_lite0(shape, classes, dropout=FLAGS.dropout, pixels=nets.lite_pixels())
     if FLAGS.model in IMAGENET:

@@ -44,6 +44,10 @@ flags.DEFINE_list("boundaries", [], "After which steps, counted from the warm-up
 flags.DEFINE_float("end_rate", 0.0, "The lowest rate, as a share of learning_rate (polynomial, cosines, cyclic).", 0, 1)
 flags.DEFINE_float("power", 1.0, "Exponent (polynomial).")
 
+flags.DEFINE_float("label_smoothing", 0.0, "Share of a label that is spread over all classes.", 0, 1)
+flags.DEFINE_float("l2", 0.0, "Weight decay in the gradient: l2/2 times the squares of the weights.", lower_bound=0)
+flags.DEFINE_float("bias_rate", 1.0, "What the rate of normalisation's beta is multiplied by.", lower_bound=0)
+flags.DEFINE_integer("lookahead", None, "Updates after which slow weights follow (Lookahead).", lower_bound=1)
 flags.DEFINE_float("clip_global_norm", None, "Clip gradients by their global norm.")
 flags.DEFINE_float("clip_norm", None, "Clip each gradient by its own norm.")
 flags.DEFINE_float("clip_value", None, "Clip gradients' values to plus or minus this.")
@@ -62,12 +66,26 @@ def make_optimizer(schedule: Callable) -> tf.Module:
     """The update rule with its schedule, behind the clipping."""
     limits = {"clip_value": optim.clip_by_value, "clip_norm": optim.clip_by_norm}
     limits["clip_global_norm"] = optim.clip_by_global_norm
-    clips = [clip(above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
-    rule, thawed = make_rule(schedule), transfer.thawed_pattern()
+    before = [clip(above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
+    before += [optim.add_decayed_weights(FLAGS.l2)] if FLAGS.l2 else []
+    rule, thawed, scale = make_rule(schedule), transfer.thawed_pattern(), above_0("bias_rate")
+    if thawed and scale != 1:
+        raise ValueError("--bias_rate does not go with --unfreeze_from: each has variables learn at rates of their own")
+    # The first part's rate is the one that the history shows.
     if thawed:
-        # The head first: the rate that is shown is that of the first.
         rule = optim.Partition({"head.*": rule, thawed: make_rule(_share(schedule, FLAGS.unfreeze_rate)), "*": rule})
-    return optim.chain(*clips, rule) if clips else rule
+    elif scale != 1:
+        rule = optim.Partition({"*.kernel": rule, "*.beta": make_rule(_share(schedule, scale)), "*": rule})
+    if FLAGS.lookahead:
+        rule = optim.Lookahead(rule, FLAGS.lookahead, _slow_step_size())
+    return optim.chain(*before, rule) if before else rule
+
+
+def _slow_step_size() -> Callable:
+    """Lookahead's α: 1 at first, where slow weights would only hold back; in the end 1 − 0.95^lookahead."""
+    steps = FLAGS.warmup_steps + FLAGS.stable_steps + FLAGS.decay_steps
+    slowest = 0.95**FLAGS.lookahead
+    return lambda step: 1 - slowest * tf.minimum(tf.cast(step, tf.float64) / steps, 1.0) ** 3
 
 
 def _share(schedule: Callable, share: float) -> Callable:

@@ -1,13 +1,16 @@
 """The parts as a Trainer."""
 
+import functools
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
 import data
 import engine
 from cli import networks, pipelines, rules
+from layers import nets
 
 FLAGS = flags.FLAGS
 
@@ -19,9 +22,15 @@ def make_trainer(pipeline: data.Pipeline, strategy: tf.distribute.Strategy | Non
     with engine.Replicas(strategy).scope():
         model, schedule = networks.make_model(pipeline.info), rules.make_schedule(FLAGS.decay_steps)
         optimizer = rules.make_optimizer(schedule)
+        if isinstance(model, nets.FastCifar):
+            # Its first layer is made of pictures of the training set; a resumed run has it in its checkpoint.
+            first = pipeline.source[np.arange(min(5000, len(pipeline.source)))]
+            model.fit(data.to_float(first)["inputs"])
     loss, accuracy = "sparse_categorical_crossentropy", engine.metrics.SparseCategoricalAccuracy()
     if pipelines.has_soft_labels():
         loss, accuracy = "categorical_crossentropy", engine.metrics.CategoricalAccuracy()
+    if FLAGS.label_smoothing:
+        loss = functools.partial(engine.losses.get(loss), label_smoothing=FLAGS.label_smoothing)
     metrics = {"accuracy": accuracy}
     if networks.is_language_model():
         characters = FLAGS.dataset == "char_text" or FLAGS.tokenizer == "characters"
