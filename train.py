@@ -75,7 +75,10 @@ with _left_on_signals(), _held_stderr():
     from layers import nets
 
 FLAGS = flags.FLAGS
-MODELS = {"mlp": nets.mlp, "convnet": nets.convnet}
+RESNETS = {f"resnet{depth}": functools.partial(nets.cifar_resnet, depth=depth) for depth in (20, 32, 44, 56)}
+RESNETS |= {f"resnet{depth}": getattr(nets, f"resnet{depth}") for depth in (18, 34, 50, 101, 152)}
+MODELS = {"mlp": nets.mlp, "convnet": nets.convnet, "fast_cifar": nets.fast_cifar, **RESNETS}
+MODELS |= {"efficientnet_lite0": nets.efficientnet_lite0}
 TEXT_MODELS = ("text_average", "text_lstm", "text_bilstm", "text_gru")
 LANGUAGE_MODELS = ("transformer_lm", "lstm_lm")
 TOKENIZERS = {"words": data.text.Words, "characters": data.text.Characters, "byte_pairs": data.text.BytePairs}
@@ -123,7 +126,8 @@ flags.DEFINE_integer("max_length", 100, "Tokens of a text at most; of a language
 # What the model is.
 flags.DEFINE_enum("model", "convnet", [*MODELS, *TEXT_MODELS, *LANGUAGE_MODELS], "The network.")
 flags.DEFINE_list("units", ["128"], "Units of the dense layers before the logits.")
-flags.DEFINE_list("filters", ["32", "64"], "Filters of the convolutions (convnet).")
+flags.DEFINE_list("filters", ["32", "64"], "Filters of the convolutions (convnet), or of the blocks (fast_cifar).")
+flags.DEFINE_integer("views", 1, "Views of a picture that an evaluation takes the mean of: 1, 2 or 6 (fast_cifar).")
 flags.DEFINE_float("dropout", 0.0, "Rate of dropout before the logits.")
 flags.DEFINE_boolean("batch_norm", False, "BatchNorm after each convolution (convnet).")
 flags.DEFINE_integer("embedding_dim", 64, "Values of a token's vector, and of a transformer's positions.", 1)
@@ -149,6 +153,10 @@ flags.DEFINE_list("boundaries", [], "After which steps, counted from the warm-up
 flags.DEFINE_float("end_rate", 0.0, "The lowest rate, as a share of learning_rate (polynomial, cosines, cyclic).", 0, 1)
 flags.DEFINE_float("power", 1.0, "Exponent (polynomial).")
 
+flags.DEFINE_float("label_smoothing", 0.0, "Share of a label that is spread over all classes.", 0, 1)
+flags.DEFINE_float("l2", 0.0, "Weight decay in the gradient: l2/2 times the squares of the weights.", lower_bound=0)
+flags.DEFINE_float("bias_rate", 1.0, "What the rate of normalisation's beta is multiplied by.", lower_bound=0)
+flags.DEFINE_integer("lookahead", None, "Updates after which slow weights follow (Lookahead).", lower_bound=1)
 flags.DEFINE_float("clip_global_norm", None, "Clip gradients by their global norm.")
 flags.DEFINE_float("clip_norm", None, "Clip each gradient by its own norm.")
 flags.DEFINE_float("clip_value", None, "Clip gradients' values to plus or minus this.")
@@ -328,6 +336,12 @@ def make_model(info: data.Info) -> tf.Module:
     units = _integers("units")
     if FLAGS.model not in MODELS:
         model = make_text_model(info, units)
+    elif FLAGS.model == "fast_cifar":
+        model = nets.fast_cifar(info.input_shape, info.classes, filters=_integers("filters"), views=FLAGS.views)
+    elif FLAGS.model == "efficientnet_lite0":
+        model = nets.efficientnet_lite0(info.input_shape, info.classes, dropout=FLAGS.dropout)
+    elif FLAGS.model in RESNETS:
+        model = RESNETS[FLAGS.model](info.input_shape, info.classes)
     elif FLAGS.model == "mlp":
         model = nets.mlp(info.input_shape, info.classes, units=units, dropout=FLAGS.dropout)
     else:
@@ -346,9 +360,24 @@ def make_optimizer(schedule: Callable) -> tf.Module:
     """The update rule with its schedule, behind the clipping."""
     limits = {"clip_value": optim.clip_by_value, "clip_norm": optim.clip_by_norm}
     limits["clip_global_norm"] = optim.clip_by_global_norm
-    clips = [clip(_above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
+    before = [clip(_above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
+    before += [optim.add_decayed_weights(FLAGS.l2)] if FLAGS.l2 else []
     rule = make_rule(schedule)
-    return optim.chain(*clips, rule) if clips else rule
+    scale = _above_0("bias_rate")
+    if scale != 1:
+        faster = make_rule(lambda step: scale * schedule(step))
+        # The first part's rate is the one that the history shows.
+        rule = optim.Partition({"*.kernel": rule, "*.beta": faster, "*": rule})
+    if FLAGS.lookahead:
+        rule = optim.Lookahead(rule, FLAGS.lookahead, make_slow_step_size())
+    return optim.chain(*before, rule) if before else rule
+
+
+def make_slow_step_size() -> Callable:
+    """Lookahead's α: 1 at first, where slow weights would only hold back; in the end 1 − 0.95^lookahead."""
+    steps = FLAGS.warmup_steps + FLAGS.stable_steps + FLAGS.decay_steps
+    slowest = 0.95**FLAGS.lookahead
+    return lambda step: 1 - slowest * tf.minimum(tf.cast(step, tf.float64) / steps, 1.0) ** 3
 
 
 def make_schedule(decay_steps: int) -> Callable:
@@ -416,9 +445,14 @@ def make_trainer(pipeline: data.Pipeline, strategy: tf.distribute.Strategy | Non
     with engine.Replicas(strategy).scope():
         model, schedule = make_model(pipeline.info), make_schedule(FLAGS.decay_steps)
         optimizer = make_optimizer(schedule)
+        if isinstance(model, nets.FastCifar):
+            first = pipeline.source[np.arange(min(5000, len(pipeline.source)))]
+            model.fit(data.to_float(first)["inputs"])
     loss, accuracy = "sparse_categorical_crossentropy", engine.metrics.SparseCategoricalAccuracy()
     if has_soft_labels():
         loss, accuracy = "categorical_crossentropy", engine.metrics.CategoricalAccuracy()
+    if FLAGS.label_smoothing:
+        loss = functools.partial(engine.losses.LOSSES[loss], label_smoothing=FLAGS.label_smoothing)
     metrics = {"accuracy": accuracy}
     if is_language_model():
         characters = FLAGS.dataset == "char_text" or FLAGS.tokenizer == "characters"
