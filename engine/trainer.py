@@ -47,7 +47,7 @@ class Trainer:
     precision: "float32", "float64", "bfloat16" or "float16": the dtype that inputs are cast to. Variables must be
         float64 for float64 (`engine.cast(model, "float64")`), else float32.
     jit_compile: what XLA compiles: nothing (False), forward and backward (True), or "loop", the whole loop as one
-        program, on one device. "auto" is "loop" for small dense networks and else False: see `engine.compiling`.
+        program, on one device. "auto" is "loop" for small dense and recurrent networks: see `engine.compiling`.
     accumulate_steps: in how many parts a replica computes its slice of a batch, one after the other; one update
         follows.
     steps_per_loop: how many steps one compiled call runs at most; history and hooks come between calls.

@@ -13,6 +13,8 @@ from parts import classified, mlp
 import engine
 import layers
 import optim
+from engine import compiling
+from layers import nets
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -213,7 +215,7 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_auto_compiles_small_dense_networks_and_nothing_else(name):
+def test_auto_compiles_small_networks_that_suit_xla_and_nothing_else(name):
     model, options, expected = CHOICES[name]
     # The trace that XLA refused does not count.
     made = cuts.trainer(model, LOSS, lambda: optim.SGD(0.1), max_traces=1, **options)
@@ -224,6 +226,26 @@ def test_auto_compiles_small_dense_networks_and_nothing_else(name):
 def tokens(time, examples=4):
     ids = np.random.default_rng(0).integers(1, 200, (examples, time)).astype(np.int32)
     return {"inputs": ids, "labels": np.zeros(examples, np.int32)}
+
+
+@pytest.mark.parametrize(
+    ("model", "time", "suits"),
+    [
+        (lambda: nets.TextRNN(500, 3, cell="lstm"), 12, True),
+        (lambda: nets.TextRNN(500, 3, cell="bilstm"), 12, True),
+        (lambda: nets.TextRNN(500, 3, cell="gru"), 12, True),
+        # Every width would be compiled.
+        (lambda: nets.TextRNN(500, 3, cell="gru"), None, False),
+        # Tens of seconds to compile.
+        (lambda: nets.TransformerLM(500, features=32, blocks=2), 12, False),
+    ],
+    ids=["lstm", "bilstm", "gru", "any width", "transformer"],
+)
+def test_recurrent_networks_suit_xla_if_all_batches_are_of_one_width(model, time, suits):
+    made = model()
+    labels = [None] if hasattr(made, "recurrent") else [None, time]
+    spec = {"inputs": tf.TensorSpec([None, time], tf.int32), "labels": tf.TensorSpec(labels, tf.int32)}
+    assert compiling.suits_xla(made, engine.Supervised(LOSS), spec, tf.float32) is suits
 
 
 def test_an_embedding_without_its_word_is_not_finite_in_either_loop():
