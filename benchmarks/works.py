@@ -118,6 +118,8 @@ WORKS = {
         batches=4,
         classes=256,
         sizes={"blocks": 4, "features": 128, "heads": 4},
+        # Keras' Adam squares the gradients of a token that comes twice one by one, Σg² for (Σg)².
+        tolerance=3e-2,
         targets={"keras": 1.5, "keras_tuned": 1.2, "torch": 1.1, "jax": 1.1, "floor": 2},
     ),
     "evaluate": dataclasses.replace(
