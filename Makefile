@@ -37,7 +37,7 @@ benchmark: $(STAMP)
 
 # The stamp is written last: an interrupted installation is done again.
 $(STAMP): setup.cfg
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 

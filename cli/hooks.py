@@ -21,7 +21,11 @@ flags.DEFINE_integer("keep", 3, "Newest checkpoints that stay.", lower_bound=1)
 flags.DEFINE_integer("keep_best", 0, "Best checkpoints by the monitored value that stay beside them.", lower_bound=0)
 flags.DEFINE_integer("keep_every", None, "Each n-th checkpoint stays for ever.", lower_bound=1)
 flags.DEFINE_boolean("log_every_step", False, "A line of history.jsonl for each step instead of each loop.")
-flags.DEFINE_boolean("tensorboard", True, "Write scalars for TensorBoard.")
+flags.DEFINE_boolean("tensorboard", True, "Write for TensorBoard: scalars, and what the next four say.")
+flags.DEFINE_boolean("tensorboard_histograms", True, "Histograms of all variables, at each epoch's end.")
+flags.DEFINE_integer("tensorboard_samples", 16, "Pictures shown with what they are taken for; 0: none.", 0)
+flags.DEFINE_integer("tensorboard_confusion", 1000, "Examples in the confusion matrix; 0: none.", 0)
+flags.DEFINE_boolean("tensorboard_graph", True, "The graph of a step, once.")
 flags.DEFINE_list("drop_hooks", [], "Hooks whose state in the checkpoint may be forgotten.")
 
 
@@ -66,7 +70,9 @@ def make_hooks(
         ),
     ]
     if FLAGS.tensorboard:
-        hooks.append(engine.hooks.TensorBoard(directory.tensorboard))
+        options = ("histograms", "samples", "confusion", "graph")
+        options = {name: FLAGS[f"tensorboard_{name}"].value for name in options}
+        hooks.append(engine.hooks.TensorBoard(directory.tensorboard, **options))
     if FLAGS.explosion_factor:
         hooks.append(engine.hooks.ExplodingLoss(FLAGS.explosion_factor))
     if FLAGS.reduce_on_plateau:

@@ -33,6 +33,7 @@ MAY_CHANGE = frozenset(
     + ["checkpoint_every", "checkpoint_every_s", "keep", "keep_best", "keep_every"]
     + ["check_numerics", "explosion_factor", "max_non_finite"]
     + ["log_every_step", "tensorboard", "drop_hooks"]
+    + [f"tensorboard_{name}" for name in ("histograms", "samples", "confusion", "graph")]
 )
 # What workers of one run may have each for itself.
 OF_ONE_WORKER = ("data_dir", "download", "worker_timeout_s")

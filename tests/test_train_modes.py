@@ -77,6 +77,20 @@ def test_where_a_run_was_made_is_written_down(finished, command):
     assert lines[0] == json.loads(json.dumps(engine.environment()))
 
 
+def test_what_tensorboard_shows_can_be_left_out(command, tmp_path):
+    given = [flag for flag in SMALL if flag != "--notensorboard"]
+    less = [
+        "--notensorboard_histograms",
+        "--tensorboard_samples=0",
+        "--tensorboard_confusion=0",
+        "--notensorboard_graph",
+    ]
+    for name, flags in (("all", []), ("less", less)):
+        assert command(*given, *flags, f"--run_dir={tmp_path / name}")[0] == 0
+    size = {name: sum(f.stat().st_size for f in (tmp_path / name).rglob("events.*")) for name in ("all", "less")}
+    assert size["less"] < 20_000 < size["all"]
+
+
 @pytest.mark.parametrize(
     ("kind", "names"),
     [

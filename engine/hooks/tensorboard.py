@@ -37,6 +37,7 @@ class TensorBoard(Hook):
 
     Labels and probabilities are those of a classifier, `model(inputs)` logits `[batch, classes]`, with the averages of
     the weights if there are any; of other models, and on several machines, nothing of that is written.
+    Histograms cost a pass over the weights, pictures the inference of so many examples, the graph one more trace.
     On resume the files are cut back to the checkpoint's step, so that no step is shown twice; a run that begins at step
     0 begins them anew. A disk that is full, or another reason why they can't be written, is no reason to stop training.
 
