@@ -23,6 +23,7 @@ flags.DEFINE_integer("views", 1, "Views of a picture that an evaluation takes th
 flags.DEFINE_float("dropout", 0.0, "Rate of dropout before the logits.")
 flags.DEFINE_boolean("batch_norm", False, "BatchNorm after each convolution (convnet).")
 flags.DEFINE_integer("embedding_dim", 64, "Values of a token's vector, and of a transformer's positions.", 1)
+flags.DEFINE_enum("pooling", "last", ["last", "mean"], "What of a recurrent text model's tokens the logits see.")
 flags.DEFINE_integer("blocks", 1, "Blocks of a transformer, or LSTMs of a language model.", lower_bound=1)
 flags.DEFINE_integer("num_heads", 4, "Heads of a transformer's attention.", lower_bound=1)
 
@@ -42,7 +43,8 @@ def make_text_model(info: data.Info, units: list[int]) -> tf.Module:
         if FLAGS.model == "text_average":
             return nets.TextAverage(FLAGS.vocabulary_size, info.classes, **shared)
         cell = FLAGS.model.removeprefix("text_")
-        return nets.TextRNN(FLAGS.vocabulary_size, info.classes, cell=cell, units=units[0], **shared)
+        shared |= {"cell": cell, "units": units[0], "pooling": FLAGS.pooling}
+        return nets.TextRNN(FLAGS.vocabulary_size, info.classes, **shared)
     shared |= {"features": FLAGS.embedding_dim, "blocks": FLAGS.blocks}
     if FLAGS.model == "transformer_lm":
         return nets.TransformerLM(info.classes, num_heads=FLAGS.num_heads, **shared)

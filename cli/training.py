@@ -1,5 +1,6 @@
 """How long: a run, from its flags to its result."""
 
+import copy
 import math
 import re
 import shlex
@@ -62,7 +63,7 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
         # The schedule must not move because the epochs did.
         lines["decay_steps"] = before["decay_steps"]
         FLAGS.decay_steps = int(before["decay_steps"].partition("=")[2])
-    directory.check_flags(lines, MAY_CHANGE)
+    directory.check_flags(lines, MAY_CHANGE, _default_lines())
     if not replicas.agreed_on([line for name, line in sorted(lines.items()) if name not in OF_ONE_WORKER]):
         raise ValueError("the workers were started with different flags: start all of them with the same")
     result = directory.result()
@@ -155,6 +156,15 @@ def _flag_lines() -> dict[str, str]:
     own = (found for module, found in FLAGS.flags_by_module_dict().items() if module.startswith("cli."))
     lines = {flag.name: flag.serialize() for found in own for flag in found if flag.value is not None}
     return {name: line for name, line in lines.items() if line and name not in OF_MODES}
+
+
+def _default_lines() -> dict[str, str]:
+    """Every flag of this program at its default, as a line by name: what a run was that is older than the flag."""
+    own = (found for module, found in FLAGS.flags_by_module_dict().items() if module.startswith("cli."))
+    flags_then = [copy.copy(flag) for found in own for flag in found if flag.default is not None]
+    for flag in flags_then:
+        flag.value = flag.default
+    return {flag.name: flag.serialize() for flag in flags_then}
 
 
 def _default_run_dir() -> Path:

@@ -191,6 +191,19 @@ def test_how_a_run_is_compiled_is_said_in_any_of_these_ways(given, kept, command
     assert "is finished" in said
 
 
+def test_a_run_that_is_older_than_a_flag_goes_on_as_if_it_had_the_default(command, tmp_path):
+    given = [*SMALL, "--max_steps=2", f"--run_dir={tmp_path / 'run'}"]
+    assert command(*given)[0] == 0
+    file = tmp_path / "run" / "flags.cfg"
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if "--pooling" not in line))
+    longer = [*SMALL, "--max_steps=3", f"--run_dir={tmp_path / 'run'}"]
+    code, _, error = command(*longer, "--pooling=mean")
+    assert code == 2
+    assert "--pooling=last is now --pooling=mean" in error
+    code, _, error = command(*longer)
+    assert code == 0, error
+
+
 @pytest.mark.parametrize("mode", ["summary", "lr_find"])
 def test_a_drawing_has_the_suffix_of_its_kind(mode, command):
     code, _, error = command(f"--mode={mode}", "--output=drawing.txt")

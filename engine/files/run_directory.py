@@ -66,9 +66,17 @@ class RunDirectory:
         """Writes the flagfile that repeats this run."""
         self._write("flags.cfg", "".join(f"{lines[name]}\n" for name in sorted(lines)))
 
-    def check_flags(self, lines: Mapping[str, str], may_change: Collection[str]) -> None:
-        """ValueError, naming each, if flags that must not change differ from those the run began with."""
+    def check_flags(
+        self, lines: Mapping[str, str], may_change: Collection[str], defaults: Mapping[str, str] | None = None
+    ) -> None:
+        """ValueError, naming each, if flags that must not change differ from those the run began with.
+
+        defaults: the line of a flag that is younger than the run, which had no other way.
+        """
         before = self.flags()
+        before = (
+            {**{name: line for name, line in (defaults or {}).items() if name in lines}, **before} if before else {}
+        )
         differing = [
             f"{before.get(name, 'no ' + name)} is now {lines.get(name, 'no ' + name)}"
             for name in sorted({*before, *lines})

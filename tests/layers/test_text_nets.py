@@ -16,6 +16,7 @@ CLASSIFIERS = {
         cell: lambda cell=cell: nets.TextRNN(20, 3, cell=cell, output_dim=6, units=4)
         for cell in ("lstm", "gru", "bilstm")
     },
+    "gru mean": lambda: nets.TextRNN(20, 3, cell="gru", output_dim=6, units=4, pooling="mean"),
 }
 MODELS = {
     "transformer": lambda: nets.TransformerLM(11, features=8, num_heads=2, blocks=2),
@@ -68,9 +69,20 @@ def test_the_gradient_of_a_masked_average_is_right():
     testing.check_gradients(nets.TextAverage(10, 2, output_dim=2), [tf.constant(IDS)])
 
 
-def test_another_cell_is_refused():
+def test_another_cell_or_pooling_is_refused():
     with pytest.raises(ValueError, match="cell must be one of lstm, gru, bilstm, found 'rnn'"):
         nets.TextRNN(20, 3, cell="rnn")
+    with pytest.raises(ValueError, match="pooling must be one of last, mean, found 'max'"):
+        nets.TextRNN(20, 3, pooling="max")
+
+
+def test_a_mean_over_tokens_is_that_of_what_shorter_texts_end_with():
+    net = CLASSIFIERS["gru mean"]()
+    last = nets.TextRNN(20, 3, cell="gru", output_dim=6, units=4)
+    for ours, its in zip(last.variables, net.variables, strict=True):
+        ours.assign(its)
+    found = np.mean([last(IDS[:1, : 1 + time]) for time in range(4)], 0)
+    np.testing.assert_allclose(net(IDS[:1]), found, atol=1e-6)
 
 
 def test_no_logit_sees_a_later_token(model):
