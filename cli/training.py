@@ -161,7 +161,7 @@ def _flag_lines() -> dict[str, str]:
 def _default_lines() -> dict[str, str]:
     """Every flag of this program at its default, as a line by name: what a run was that is older than the flag."""
     own = (found for module, found in FLAGS.flags_by_module_dict().items() if module.startswith("cli."))
-    flags_then = [copy.copy(flag) for found in own for flag in found if flag.default is not None]
+    flags_then = [copy.deepcopy(flag) for found in own for flag in found if flag.default is not None]
     for flag in flags_then:
         flag.value = flag.default
     return {flag.name: flag.serialize() for flag in flags_then}

@@ -74,9 +74,8 @@ class RunDirectory:
         defaults: the line of a flag that is younger than the run, which had no other way.
         """
         before = self.flags()
-        before = (
-            {**{name: line for name, line in (defaults or {}).items() if name in lines}, **before} if before else {}
-        )
+        younger = {name: line for name, line in (defaults or {}).items() if name in lines}
+        before = {**younger, **before} if before else {}
         differing = [
             f"{before.get(name, 'no ' + name)} is now {lines.get(name, 'no ' + name)}"
             for name in sorted({*before, *lines})
