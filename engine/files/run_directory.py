@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from engine.files.errors import reason
 from engine.files.lock import Lock
 
 FINAL = ("epochs", "max_steps", "early_stopping")
@@ -89,9 +90,13 @@ class RunDirectory:
 
     def add_environment(self, environment: Mapping) -> None:
         """Adds a line to `environment.jsonl`: on what the run was started, and started again."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "environment.jsonl").open("a") as file:
-            file.write(json.dumps(environment) + "\n")
+        file = self.path / "environment.jsonl"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with file.open("a") as lines:
+                lines.write(json.dumps(environment) + "\n")
+        except OSError as error:
+            raise OSError(f"{file} could not be written: {reason(error)}") from error
 
     def result(self) -> dict | None:
         """What `result.json` says, or None before the run ended."""
