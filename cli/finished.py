@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +51,9 @@ def evaluate() -> int:
     pipeline, validation, test = pipelines.make_pipelines()
     trainer = trainers.make_trainer(pipeline, None)[0]
     engine.restore(trainer.model, folder / "checkpoints" / "model")
-    found = {name: trainer.evaluate(split) for name, split in (("validation", validation), ("test", test)) if split}
+    found: dict[str, Any] = {
+        name: trainer.evaluate(split) for name, split in (("validation", validation), ("test", test)) if split
+    }
     for name, values in found.items():
         print(f"{name:10}  " + "  ".join(f"{metric} {value:.4f}" for metric, value in values.items()))
     classes = pipeline.info.classes
@@ -81,7 +84,7 @@ def _per_class(matrix: np.ndarray, names: Sequence[str]) -> str:
     for number, name in enumerate(names):
         right, of, taken = matrix[number, number], matrix[number].sum(), matrix[:, number].sum()
         wrong = np.where(np.arange(len(names)) == number, 0, matrix[number])
-        other = f"{names[wrong.argmax()]} ({wrong.max()})" if wrong.any() else ""
+        other = f"{names[int(wrong.argmax())]} ({wrong.max()})" if wrong.any() else ""
         shares = (f"{right / whole:.3f}" if whole else "-" for whole in (taken, of))
         precision, recall = shares
         lines.append(f"{name:{width}}  {of:8}  {precision:>9}  {recall:>6}  {other}".rstrip())

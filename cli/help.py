@@ -3,6 +3,7 @@
 import difflib
 import re
 import textwrap
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -110,7 +111,7 @@ def stray(argument: str) -> str:
     return f"unexpected argument {argument!r}: every setting is a --flag=value"
 
 
-def _guess(given: str, known: list[str]) -> str | None:
+def _guess(given: str, known: Sequence[str]) -> str | None:
     meant = _ALSO.get(given.lower())
     if meant in known:
         return meant

@@ -74,7 +74,7 @@ def profile() -> int:
 def tune() -> int:
     """How fast a step is with each way to compile, and each length of the loop; the fastest as a flagfile."""
     trainer, pipeline = _trainer()
-    choices = [False, True] if FLAGS.accumulate_steps > 1 else [False, True, "loop"]
+    choices: list[bool | str] = [False, True] if FLAGS.accumulate_steps > 1 else [False, True, "loop"]
     found = engine.tune(trainer, pipeline, jit_compile=choices)
     lines = "".join(f"--{name}={str(value).lower()}\n" for name, value in found.flags.items())
     print(f"{found}\n\nthe fastest:\n{lines}", end="")

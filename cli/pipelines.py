@@ -12,7 +12,7 @@ from cli.values import integers
 
 FLAGS = flags.FLAGS
 _MOST_NUMBERS = 1 << 23
-TOKENIZERS = {"words": data.text.Words, "word_pairs": data.text.WordPairs}
+TOKENIZERS: dict[str, Any] = {"words": data.text.Words, "word_pairs": data.text.WordPairs}
 TOKENIZERS |= {"characters": data.text.Characters, "byte_pairs": data.text.BytePairs}
 
 flags.DEFINE_string("dataset", "fashion_mnist_mini", f"The data set: {', '.join(data.NAMES)}, tfds:NAME.")
@@ -99,7 +99,7 @@ def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline
         most = FLAGS.batch_size if networks.is_language_model() else min(500, max(8, _MOST_NUMBERS // numbers))
         return data.Pipeline(held_out, min(most, size), shuffle=False, transform=transform)
 
-    return train, validation and evaluated(validation), evaluated(test)
+    return train, evaluated(validation) if validation else None, evaluated(test)
 
 
 def featured(

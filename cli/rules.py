@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from absl import flags
@@ -66,7 +67,7 @@ def make_optimizer(schedule: Callable) -> tf.Module:
     """The update rule with its schedule, behind the clipping."""
     limits = {"clip_value": optim.clip_by_value, "clip_norm": optim.clip_by_norm}
     limits["clip_global_norm"] = optim.clip_by_global_norm
-    before = [clip(above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
+    before: list[Any] = [clip(above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
     before += [optim.add_decayed_weights(FLAGS.l2)] if FLAGS.l2 else []
     rule, thawed, scale = make_rule(schedule), transfer.thawed_pattern(), above_0("bias_rate")
     if thawed and scale != 1:

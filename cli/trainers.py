@@ -31,7 +31,7 @@ def make_trainer(pipeline: data.Pipeline, strategy: tf.distribute.Strategy | Non
         loss, accuracy = "categorical_crossentropy", engine.metrics.CategoricalAccuracy()
     if FLAGS.label_smoothing:
         loss = functools.partial(engine.losses.get(loss), label_smoothing=FLAGS.label_smoothing)
-    metrics = {"accuracy": accuracy}
+    metrics: dict[str, engine.metrics.Metric] = {"accuracy": accuracy}
     if networks.is_language_model():
         characters = FLAGS.dataset == "char_text" or FLAGS.tokenizer == "characters"
         metrics["bits_per_character" if characters else "bits_per_token"] = engine.metrics.BitsPerToken()

@@ -62,7 +62,7 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     if FLAGS.decay_steps is None and "decay_steps" in before:
         # The schedule must not move because the epochs did.
         lines["decay_steps"] = before["decay_steps"]
-        FLAGS.decay_steps = int(before["decay_steps"].partition("=")[2])
+        FLAGS["decay_steps"].value = int(before["decay_steps"].partition("=")[2])
     directory.check_flags(lines, MAY_CHANGE, _default_lines())
     if not replicas.agreed_on([line for name, line in sorted(lines.items()) if name not in OF_ONE_WORKER]):
         raise ValueError("the workers were started with different flags: start all of them with the same")
