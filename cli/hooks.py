@@ -51,8 +51,8 @@ def make_hooks(
 ) -> list[engine.hooks.Hook]:
     """What runs between loops."""
     hooks = [
-        Accepted(directory, lines),
         engine.hooks.LeaveBeforeFirstStep(start.LEFT),
+        Accepted(directory, lines),
         engine.hooks.Progress(),
         # Without a validation set, that of training is marked.
         engine.hooks.EpochLines("auto" if FLAGS.monitor == "validation.loss" else FLAGS.monitor),

@@ -41,7 +41,7 @@ def undisturbed(tmp_path_factory):
 def test_a_run_leaves_the_documented_directory(undisturbed):
     run_dir, out, _ = undisturbed
     assert {path.name for path in run_dir.iterdir()} == {
-        ".lock", "flags.cfg", "history.jsonl", "checkpoints", "tensorboard", "result.json",
+        ".lock", "flags.cfg", "environment.jsonl", "history.jsonl", "checkpoints", "tensorboard", "result.json",
     }  # fmt: skip
     found = result(run_dir)
     assert set(found) == RESULT_KEYS

@@ -220,7 +220,7 @@ def test_a_drawing_has_the_suffix_of_its_kind(mode, command):
         ("--gpu", "did you mean --device?"),
         ("--config=configs/x.cfg", "did you mean --flagfile?"),
         ("--frobnicate=1", "there is no --frobnicate: --helpshort lists all flags"),
-        ("--model=cnn", "--model=cnn: did you mean convnet? there are mlp, convnet, resnet20"),
+        ("--model=cnn", "--model=cnn: did you mean convnet? there are mlp, convnet, fast_cifar, resnet20"),
         ("--model=resnet", "did you mean resnet"),
         ("--dataset=cifar", "did you mean cifar10? there are fashion_mnist_mini"),
         ("--dataset=MNIST", "did you mean mnist?"),

@@ -162,14 +162,14 @@ def test_workers_tell_the_same_result_and_the_chief_alone_tells_the_epochs(undis
     assert "2 replicas on worker 1 of 2" in other
     told = [next(line for line in out.splitlines() if line.startswith("stopped by")) for out in (chief, other)]
     assert told[0] == told[1]
-    assert "epoch   6" in chief
-    assert "epoch   6" not in other
+    assert "epoch 6/6" in chief
+    assert "epoch 6/6" not in other
 
 
 def test_what_is_written_is_written_once(undisturbed):
     run_dir, _ = undisturbed
     assert {path.name for path in run_dir.iterdir()} == {
-        ".lock", "flags.cfg", "history.jsonl", "checkpoints", "tensorboard", "result.json",
+        ".lock", "flags.cfg", "environment.jsonl", "history.jsonl", "checkpoints", "tensorboard", "result.json",
     }  # fmt: skip
     kept = {".lock", "model", *(f"step-{step:08d}" for step in (STEPS - 34, STEPS - 17, STEPS))}
     assert {path.name for path in (run_dir / "checkpoints").iterdir()} == kept

@@ -131,9 +131,9 @@ def test_a_model_file_is_restored_in_part(tmp_path):
     for name, variable in engine.variable_paths(ours.backbone).items():
         np.testing.assert_array_equal(variable, engine.variable_paths(theirs.backbone)[name])
     assert set(report.left) == {"head.kernel", "head.bias"}
-    with pytest.raises(engine.CheckpointError, match=r"different +head.kernel"):
+    with pytest.raises(engine.CheckpointError, match=r"different +model.head.kernel"):
         engine.restore(ours, path)
-    with pytest.raises(engine.CheckpointError, match=r"missing +backbone.norm"):
+    with pytest.raises(engine.CheckpointError, match=r"missing +model.backbone.norm"):
         engine.restore(made().model, path, only="backbone.*")
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(engine.ModelFileError, match="damaged"):

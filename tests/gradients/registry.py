@@ -48,6 +48,7 @@ WITHOUT = {
     "layers.nets.sample": "draws tokens, which are whole numbers",
     "layers.register": "keeps a class or function by its name",
     **{f"layers.nets.resnet{depth}": "a ResNet, which has cases, of these sizes" for depth in (18, 34, 50, 101, 152)},
+    "layers.nets.load_resnet": "reads a file",
     "layers.nets.cifar_resnet": "a ResNet, which has cases, of these sizes",
     "layers.nets.fast_cifar": "a FastCifar, which has cases, of these sizes",
     "layers.nets.efficientnet_lite0": "an EfficientNetLite, which has cases, of these sizes",
