@@ -52,7 +52,7 @@ def test_a_run_leaves_the_documented_directory(undisturbed):
         assert set(found[split]) == {"loss", "data_loss", "accuracy"}
     assert found["wall_s"] > found["time_to_first_step_s"] > 0
     assert f"tensorboard --logdir {run_dir}/tensorboard" in out
-    assert "epoch  40" in out
+    assert "epoch 40/40" in out
     records = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records if r["split"] == "train"][:4] == [4, 8, 11, 15]
     assert len([r for r in records if r["split"] == "validation"]) == 40
