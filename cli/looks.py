@@ -16,8 +16,8 @@ flags.DEFINE_string(
     "output",
     None,
     "Where a mode writes. summary: a drawing, .mmd (mermaid) or .dot (Graphviz); lr_find: its curve, .png; profile: a "
-    "folder, by default profiles/<model>-<time>; tune: a flagfile; "
-    "predict: .csv or .json.",
+    "folder, by default profiles/<model>-<time>; tune: a flagfile; predict: .csv or "
+    ".json.",
 )
 flags.DEFINE_float("lowest_rate", 1e-7, "The first learning rate that is tried (lr_find).", 0)
 flags.DEFINE_float("highest_rate", 10.0, "The last one.", 0)
@@ -74,8 +74,7 @@ def profile() -> int:
 def tune() -> int:
     """How fast a step is with each way to compile, and each length of the loop; the fastest as a flagfile."""
     trainer, pipeline = _trainer()
-    choices: list[bool | str] = [False, True] if FLAGS.accumulate_steps > 1 else [False, True, "loop"]
-    found = engine.tune(trainer, pipeline, jit_compile=choices)
+    found = engine.tune(trainer, pipeline)
     lines = "".join(f"--{name}={str(value).lower()}\n" for name, value in found.flags.items())
     print(f"{found}\n\nthe fastest:\n{lines}", end="")
     if FLAGS.output:

@@ -151,17 +151,20 @@ def _shown(value: float | None) -> str:
     return "not finite" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
+def _own_flags() -> list[flags.Flag]:
+    modules = FLAGS.flags_by_module_dict().items()
+    return [flag for module, found in modules if module.startswith("cli.") for flag in found]
+
+
 def _flag_lines() -> dict[str, str]:
     """Every flag of this program as a line of a flagfile, by name; flags that are not set have none."""
-    own = (found for module, found in FLAGS.flags_by_module_dict().items() if module.startswith("cli."))
-    lines = {flag.name: flag.serialize() for found in own for flag in found if flag.value is not None}
+    lines = {flag.name: flag.serialize() for flag in _own_flags() if flag.value is not None}
     return {name: line for name, line in lines.items() if line and name not in OF_MODES}
 
 
 def _default_lines() -> dict[str, str]:
     """Every flag of this program at its default, as a line by name: what a run was that is older than the flag."""
-    own = (found for module, found in FLAGS.flags_by_module_dict().items() if module.startswith("cli."))
-    flags_then = [copy.deepcopy(flag) for found in own for flag in found if flag.default is not None]
+    flags_then = [copy.deepcopy(flag) for flag in _own_flags() if flag.default is not None]
     for flag in flags_then:
         flag.value = flag.default
     return {flag.name: flag.serialize() for flag in flags_then}
