@@ -84,7 +84,9 @@ def tune() -> int:
 
 
 def _trainer() -> tuple[engine.Trainer, object]:
+    # Before anything uses a device.
+    strategy = engine.make_strategy(FLAGS.strategy, FLAGS.num_replicas, worker_timeout_s=FLAGS.worker_timeout_s)
     pipeline = pipelines.make_pipelines()[0]
     if FLAGS.decay_steps is None:
         FLAGS.decay_steps = min(FLAGS.epochs * pipeline.steps_per_epoch, FLAGS.max_steps or math.inf)
-    return trainers.make_trainer(pipeline, None)[0], pipeline
+    return trainers.make_trainer(pipeline, strategy)[0], pipeline
