@@ -106,6 +106,11 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
         print(f"train.py: {error}", file=sys.stderr)
         history = error.history
         history.stopped_by = "non_finite"
+    first_step = history.time_to_first_step_s
+    if history.stopped_by == "signal" and first_step is None and replicas.workers == 1:
+        # It came in the moment before `LeaveBeforeFirstStep` was there.
+        print(start.LEFT % signal.Signals(history.signal).name, file=sys.stderr)
+        return 128 + history.signal
     finished = history.stopped_by in run_directory.FINAL
     if finished and replicas.any(history.signal is not None):
         # It came while the last checkpoint was written, and whoever sent it does not wait for evaluations.
@@ -113,7 +118,6 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     if finished and replicas.chief:
         with trainer.averaged():
             engine.save_weights(directory.checkpoints / "model", trainer.model)
-    first_step = history.time_to_first_step_s
     result = {
         "steps": int(trainer.state.step),
         "epochs": int(trainer.state.epoch),

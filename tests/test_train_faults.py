@@ -3,11 +3,12 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from commands import SMALL, finish, result, start
+from commands import ROOT, SMALL, finish, result, start
 
 from engine.files import checkpoints
 from engine.files.lock import Lock
@@ -44,6 +45,32 @@ def test_a_signal_before_the_first_step_waits_for_no_tracing(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, err = finish(process, 143)
     assert err == "train.py: SIGTERM, and no step to be saved: start it again to go on\n"
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+AS_FIT_BEGINS = """
+import os, runpy, signal, sys, time
+import engine
+
+bind = engine.hooks.LeaveBeforeFirstStep.bind
+
+def bound(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1)
+    bind(*arguments)
+
+engine.hooks.LeaveBeforeFirstStep.bind = bound
+sys.argv[0] = "train.py"
+runpy.run_path(PROGRAM, run_name="__main__")
+"""
+
+
+def test_a_signal_as_the_fit_begins_is_the_same_line(tmp_path):
+    code = AS_FIT_BEGINS.replace("PROGRAM", repr(str(ROOT / "train.py")))
+    command = [sys.executable, "-c", code, *SMALL, "--run_dir=run", "--notensorboard"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.splitlines()[-1] == "train.py: SIGTERM, and no step to be saved: start it again to go on"
     assert not (tmp_path / "run" / "result.json").exists()
 
 

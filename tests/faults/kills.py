@@ -32,7 +32,7 @@ def undisturbed(setting: Setting, run_dir: Path) -> Path:
     """The run left alone."""
     with Process(setting.command(run_dir), run_dir) as process:
         code = process.finish()
-        assert code == 0, process.err.read_text()
+        assert code == 0, f"exit code {code}: {process.err.read_text()}"
     return run_dir
 
 
@@ -49,7 +49,7 @@ def killed(setting: Setting, run_dir: Path, moments: Iterable[Callable], chance:
             doing = moment(process, saved + chance.randint(1, room), chance)
             if doing is None:
                 code = process.finish()
-                assert code == 0, process.err.read_text()
+                assert code == 0, f"exit code {code}: {process.err.read_text()}"
                 return kills
             process.kill()
         step = folder.last_step

@@ -15,6 +15,8 @@ time.time = lambda: _clock() - _behind[0]
 
 if path := os.environ.get("FAULTS_STACKS"):
     signal.signal(signal.SIGUSR2, lambda *_: _behind.__setitem__(0, 86400))
+    # An interpreter that ends takes its handler back; what was there before must not end the process either.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # Renamed when all is ready: earlier the signal would end the process.
     aside = Path(path + ".opened")
     faulthandler.register(signal.SIGUSR1, file=aside.open("w"), all_threads=True)
