@@ -89,14 +89,14 @@ class FastCifar(Layer):
         """The logits of pictures."""
         if training or self.views == 1:
             return self._logits(x, training)
-        views = [x, x[:, :, ::-1]]
-        if self.views == 6:
-            padded = tf.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], "REFLECT")
-            for moved in (padded[:, :-2, :-2], padded[:, 2:, 2:]):
-                views += [moved, moved[:, :, ::-1]]
-        logits = [self._logits(view, training) for view in views]
-        first = (logits[0] + logits[1]) / 2
-        return first if self.views == 2 else first / 2 + tf.add_n(logits[2:]) / 8
+        # First, as it tells of pictures that are too small.
+        own = (self._logits(x, training) + self._logits(x[:, :, ::-1], training)) / 2
+        if self.views == 2:
+            return own
+        padded = tf.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], "REFLECT")
+        moved = [padded[:, :-2, :-2], padded[:, 2:, 2:]]
+        moved += [view[:, :, ::-1] for view in moved]
+        return own / 2 + tf.add_n([self._logits(view, training) for view in moved]) / 8
 
     def _logits(self, x, training):
         x = self.blocks(gelu(self.whitening(x)), training=training)

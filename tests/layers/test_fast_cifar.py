@@ -93,6 +93,7 @@ def test_it_learns_and_keeps_its_first_layer_in_a_file(tmp_path):
         (lambda: nets.FastCifar(3, 10, scale=0), "scale must be positive, found 0"),
         (lambda: net()(tf.zeros([1, 8, 8, 1])), "expects a last dimension of 3, found 1"),
         (lambda: net()(tf.zeros([1, 4, 4, 3])), "use a smaller window, less pooling before it"),
+        (lambda: net(views=6)(tf.zeros([1, 1, 1, 3])), "use a smaller window, less pooling before it"),
     ],
 )
 def test_what_it_cannot_take_is_refused(act, message):
