@@ -53,8 +53,31 @@ def checked(setting: Any, replicas: Replicas, check_numerics: bool) -> bool | st
     return setting
 
 
-def check_batch(spec: Any) -> None:
-    """Refuses batches that can't be stacked for XLA, in one line."""
+def choice(
+    setting: bool | str,
+    model: tf.Module,
+    objective: Callable,
+    spec: Any,
+    *,
+    compute_dtype: tf.DType,
+    replicas: Replicas,
+    graph: bool,
+) -> bool | str:
+    """What a setting comes to, for a model and batches of `spec`.
+
+    graph: whether something else keeps "auto" with the graph loop. ValueError: "loop", and batches that can't be
+    stacked for XLA.
+    """
+    if setting == "loop":
+        _check_batch(spec)
+    if setting != "auto":
+        return setting
+    if graph or replicas.strategy or replicas.copies_ahead:
+        return False
+    return "loop" if suits_xla(model, objective, spec, compute_dtype) else False
+
+
+def _check_batch(spec: Any) -> None:
     for leaf in tf.nest.flatten(spec):
         if not _stacks(leaf):
             raise ValueError(f'jit_compile="loop": XLA takes dense numbers, and the batch holds {leaf}')

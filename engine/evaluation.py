@@ -1,7 +1,8 @@
 """The compiled loops that train nothing: evaluation and prediction."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from engine.columns import Columns
@@ -70,3 +71,16 @@ def prediction_step(model: tf.Module, *, compute_dtype: tf.DType) -> Callable:
         return call_model(model, cast_floating(batch["inputs"], compute_dtype), False)
 
     return predict
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows of all arrays, in an array as wide as the widest of them, with zeros where one is narrower."""
+    widths = {part.shape[1:] for part in parts}
+    if len(widths) == 1:
+        return np.concatenate(parts)
+    rows = np.zeros((sum(map(len, parts)), *map(max, zip(*widths, strict=True))), parts[0].dtype)
+    first = 0
+    for part in parts:
+        rows[(slice(first, first + len(part)), *map(slice, part.shape[1:]))] = part
+        first += len(part)
+    return rows

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import absl.logging
@@ -13,7 +13,7 @@ from engine import compiling
 from engine import precision as precisions
 from engine.columns import Columns
 from engine.cut import Cut, NotCompiled, explained
-from engine.evaluation import evaluation_loop, prediction_step
+from engine.evaluation import evaluation_loop, joined, prediction_step
 from engine.guard import Guard
 from engine.history import History
 from engine.hooks.hook import Hook
@@ -216,7 +216,7 @@ class Trainer:
         )
         with self.averaged(), told_by(pipeline):
             batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
-        return tf.nest.map_structure(lambda *parts: _joined(parts), *batches)
+        return tf.nest.map_structure(lambda *parts: joined(parts), *batches)
 
     def averaged(self) -> contextlib.AbstractContextManager:
         """Within it the model's variables hold their averages, if there is an `average`; afterwards their own values.
@@ -410,7 +410,15 @@ class Trainer:
         facts = {**specs(spec), "frozen": ", ".join(frozen_names(self.model)) or "none"}
         key, objective = tuple(facts.items()), checked_for(self.objective, run.train)
         if key not in self._chosen:
-            self._chosen[key] = self._choose(run, spec, objective)
+            self._chosen[key] = compiling.choice(
+                self.jit_compile,
+                self.model,
+                objective,
+                spec,
+                compute_dtype=self.precision.compute,
+                replicas=self.replicas,
+                graph=self.accumulate_steps > 1 or self.check_numerics or getattr(run.train, "saves_iterator", False),
+            )
         chosen = self._chosen[key]
         whole = chosen == "loop"
 
@@ -434,31 +442,6 @@ class Trainer:
 
         facts |= {"norms": run.norms, "jit_compile": chosen}
         return chosen, key, self._traces.get("training", facts, make)
-
-    def _choose(self, run: Run, spec: Any, objective: Callable) -> bool | str:
-        if self.jit_compile == "loop":
-            compiling.check_batch(spec)
-        if self.jit_compile != "auto":
-            return self.jit_compile
-        if self.check_numerics or self.accumulate_steps > 1 or self.replicas.strategy or self.replicas.copies_ahead:
-            return False
-        if getattr(run.train, "saves_iterator", False):
-            return False
-        suits = compiling.suits_xla(self.model, objective, spec, self.precision.compute)
-        return "loop" if suits else False
-
-
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """The rows of all arrays, in an array as wide as the widest of them."""
-    widths = {part.shape[1:] for part in parts}
-    if len(widths) == 1:
-        return np.concatenate(parts)
-    joined = np.zeros((sum(map(len, parts)), *map(max, zip(*widths, strict=True))), parts[0].dtype)
-    first = 0
-    for part in parts:
-        joined[(slice(first, first + len(part)), *map(slice, part.shape[1:]))] = part
-        first += len(part)
-    return joined
 
 
 def _left(saved: SavedIterator | None) -> None:
