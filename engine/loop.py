@@ -60,6 +60,7 @@ def stepper(
             cut=cut,
             scale=scale,
             average=state.average,
+            in_xla=in_xla,
         )
         if norms:
 

@@ -72,6 +72,7 @@ def step(
     cut: Cut = WHOLE,
     scale: tf.Tensor | None = None,
     average: Any = None,
+    in_xla: bool = False,
 ) -> StepValues:
     """One update of `variables` from one batch: total = Σ wᵢ·ℓᵢ / Σ wᵢ + penalty.
 
@@ -82,6 +83,8 @@ def step(
     cut: how the slice is cut further; one update follows from all parts.
     scale: of the loss in the backward pass, for float16.
     average: moved by its `update()` after the update.
+    in_xla: the step is part of an XLA program. The same results, without a branch: there, one makes copies of all it may
+        write, and a choice between new values and old ones costs nothing.
 
     Σ wᵢ not above 0: no update; only the optimizer's `step` advances, and with it the schedule.
     A loss, a sum of weights or a gradient that is not finite (nor is one whose sum of squares leaves its dtype):
@@ -91,17 +94,20 @@ def step(
     if compute_dtype is not None:
         batch = {**batch, "inputs": cast_floating(batch["inputs"], compute_dtype)}
     moving = [(variable, tf.identity(variable)) for variable in untrained_variables(model)]
+    updated = [*variables, *getattr(optimizer, "variables", ()), *getattr(average, "variables", ())]
 
     def sums_of(batch, context):
         return slice_sums(model, objective, batch, variables, context, metrics, scale)
 
     sums = all_reduced(cut_sums(sums_of, batch, context, cut), context)
     gradients = mean_gradients(sums, scale)
-    squares = sums_of_squares(gradients)
+    squares = sums_of_squares(gradients, in_xla)
     numbers = [tf.cast(number, squares.dtype) for number in (sums.loss, sums.penalty, sums.weight)]
     all_finite = tf.reduce_all(tf.math.is_finite(tf.concat([squares, numbers], 0)))
     # A sum of weights that is NaN is neither above 0 nor nothing.
     finite = tf.logical_or(all_finite, sums.weight <= 0)
+
+    moves = tf.logical_and(sums.weight > 0, finite)
 
     def update():
         optimizer.apply(gradients, variables)
@@ -116,13 +122,38 @@ def step(
             variable.assign(tf.where(finite, variable, before))
         return tf.constant(False)
 
-    tf.cond(tf.logical_and(sums.weight > 0, finite), update, skip)
+    if in_xla:
+        _select(moves, update, skip, [*updated, *(variable for variable, _ in moving)])
+    else:
+        tf.cond(moves, update, skip)
     penalty = tf.where(sums.weight > 0, sums.penalty, tf.zeros_like(sums.penalty))
     return StepValues(sums.loss, sums.weight, sums.examples, penalty, gradients, sums.metrics, squares, finite)
 
 
-def sums_of_squares(gradients: Sequence) -> tf.Tensor:
+def _select(condition: tf.Tensor, update: Callable, skip: Callable, variables: Sequence[tf.Variable]) -> None:
+    """`tf.cond(condition, update, skip)`, which both may write `variables` alone, without a branch."""
+    own = list({id(variable): variable for variable in variables}.values())
+    before = [variable.read_value() for variable in own]
+    update()
+    after = [variable.read_value() for variable in own]
+    for variable, value in zip(own, before, strict=True):
+        variable.assign(value)
+    skip()
+    for variable, value in zip(own, after, strict=True):
+        variable.assign(tf.where(condition, value, variable))
+
+
+def sums_of_squares(gradients: Sequence, in_xla: bool = False) -> tf.Tensor:
     """Σg² of each gradient, `[gradients]`: not finite where the gradient is not. None counts as 0."""
     values = [getattr(gradient, "values", gradient) for gradient in gradients]
     dtype = next((value.dtype for value in values if value is not None), tf.float32)
-    return tf.stack([tf.zeros([], dtype) if v is None else 2 * tf.nn.l2_loss(tf.cast(v, dtype)) for v in values])
+    sum_of = _sum_of_squares if in_xla else lambda value: 2 * tf.nn.l2_loss(value)
+    return tf.stack([tf.zeros([], dtype) if v is None else sum_of(tf.cast(v, dtype)) for v in values])
+
+
+def _sum_of_squares(value: tf.Tensor) -> tf.Tensor:
+    # XLA adds one number after the other, and is many times faster as a product.
+    if value.shape.rank < 2:
+        return tf.reduce_sum(tf.square(value))
+    rows = tf.reshape(value, [-1, value.shape[-1]])
+    return tf.reduce_sum(tf.matmul(tf.square(rows), tf.ones([value.shape[-1], 1], value.dtype)))

@@ -21,7 +21,7 @@ from engine.hooks.saved_iterator import SavedIterator
 from engine.loop import stepper, training_loop
 from engine.loss_scale import LossScale, loss_scale_for
 from engine.metrics import Metric
-from engine.names import frozen_names, variable_paths
+from engine.names import frozen_names, trainable_variables, variable_paths
 from engine.non_finite import checked_numerics
 from engine.objective import Terms, as_objective, checked_for
 from engine.reading import told_by
@@ -435,7 +435,8 @@ class Trainer:
                 in_xla=whole,
             )
             if whole:
-                return whole_loop(one_step, self._columns, self._stop, on_trace=self._traces.traced)
+                numbers = sum(v.shape.num_elements() for v in trainable_variables(self.model))
+                return whole_loop(one_step, self._columns, self._stop, numbers=numbers, on_trace=self._traces.traced)
             return training_loop(
                 one_step, self._columns, self._stop, replicas=self.replicas, on_trace=self._traces.traced
             )

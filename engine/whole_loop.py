@@ -7,17 +7,20 @@ import tensorflow as tf
 from engine.columns import Columns
 from engine.replicas import Slice
 
-# A signal waits for a stack's steps, and what is not filled of a stack is copied all the same.
-_MOST_BATCHES, _MOST_BYTES = 8, 2**24
+# What is not filled of a stack is copied all the same, and a signal waits for a stack's steps: a second or two, if each
+# number to train takes six operations at every position of a batch, and a processor does many more than 2³⁵ a second.
+_MOST_BATCHES, _MOST_BYTES, _MOST_OPERATIONS = 64, 2**24, 2**36
 
 
-def whole_loop(one_step: Callable, columns: Columns, stop: tf.Variable, *, on_trace: Callable[[], None]) -> Callable:
+def whole_loop(
+    one_step: Callable, columns: Columns, stop: tf.Variable, *, numbers: int, on_trace: Callable[[], None]
+) -> Callable:
     """What `engine.loop.training_loop` makes, `(iterator, count) -> (rows, stopped, halted)`, by XLA.
 
     Batches of one shape are stacked, `[capacity, batch, …]`, and one program takes `number` of them, a tensor: how
-    many there are changes neither program nor bits. The capacity depends on a batch's bytes alone, and XLA compiles
-    once for each shape that a batch has: for the short last batch of an epoch a second time.
-    `stop` is looked at between stacks.
+    many there are changes neither program nor bits. The capacity depends on the model's size, `numbers` to train, and a
+    batch's shape alone, and XLA compiles once for each shape that a batch has: for the short last batch of an epoch a
+    second time. While one stack is computed, the next is filled. `stop` is looked at between stacks.
     """
 
     @tf.function(autograph=False, jit_compile=True)
@@ -38,25 +41,37 @@ def whole_loop(one_step: Callable, columns: Columns, stop: tf.Variable, *, on_tr
 
     @tf.function(autograph=False)
     def loop(iterator, count):
-        def body(done, _stopped, _halted, rows, waiting, batch):
-            stack, number, waiting, batch = _stacked(iterator, waiting, batch, count - done)
-            found, number, halted = steps(stack, number, count - done - 1)
-            places = done + tf.range(number)
-            rows = tf.tensor_scatter_nd_update(rows, places[:, tf.newaxis], found[:number])
+        def filled(most, waiting, batch):
+            return _stacked(iterator, waiting, batch, most, numbers)
+
+        def body(done, _stopped, _halted, rows, stack, number, waiting, batch):
+            left = count - done - number
+            # Independent of the steps, hence at the same time.
+            ahead = tf.cond(left > 0, lambda: filled(left, waiting, batch), lambda: (stack, 0, waiting, batch))
+            found, made, halted = steps(stack, number, count - done - 1)
+            places = done + tf.range(made)
+            rows = tf.tensor_scatter_nd_update(rows, places[:, tf.newaxis], found[:made])
             with tf.control_dependencies([found]):
                 stopped = stop.read_value()
-            return done + number, stopped, halted, rows, waiting, batch
+            return done + made, stopped, halted, rows, *ahead
 
         empty = tf.nest.map_structure(_empty, iterator.element_spec)
         rows = tf.zeros([count, columns.width], tf.float64)
-        start = (0, stop.read_value(), tf.constant(False), rows, tf.constant(False), empty)
+        stopped = stop.read_value()
+        first = tf.cond(
+            (count > 0) & ~stopped,
+            lambda: filled(count, tf.constant(False), empty),
+            lambda: (tf.nest.map_structure(lambda leaf: leaf[tf.newaxis], empty), 0, tf.constant(False), empty),
+        )
         shapes = tf.nest.map_structure(lambda spec: spec.shape, iterator.element_spec)
+        stacks = tf.nest.map_structure(lambda shape: tf.TensorShape([None]).concatenate(shape), shapes)
         scalar = tf.TensorShape([])
-        done, stopped, halted, rows, _, _ = tf.while_loop(
+        done, stopped, halted, rows, *_ = tf.while_loop(
             lambda done, stopped, halted, *_: (done < count) & ~stopped & ~halted,
             body,
-            start,
-            shape_invariants=(scalar, scalar, scalar, tf.TensorShape([None, columns.width]), scalar, shapes),
+            (0, stopped, tf.constant(False), rows, *first),
+            shape_invariants=(scalar, scalar, scalar, tf.TensorShape([None, columns.width]))
+            + (stacks, scalar, scalar, shapes),
             parallel_iterations=1,
         )
         return rows[:done], stopped, halted
@@ -64,13 +79,15 @@ def whole_loop(one_step: Callable, columns: Columns, stop: tf.Variable, *, on_tr
     return loop
 
 
-def _stacked(iterator, waiting, batch, most):
+def _stacked(iterator, waiting, batch, most, numbers):
     """(stack, how many batches are in it, whether one of another shape waits, that one)."""
     spec = iterator.element_spec
     first = tf.cond(waiting, lambda: batch, lambda: next(iterator))
     leaves = tf.nest.flatten(first)
     size = tf.add_n([tf.size(leaf, tf.int64) * leaf.dtype.size for leaf in leaves])
-    capacity = tf.cast(tf.clip_by_value(_MOST_BYTES // tf.maximum(size, 1), 1, _MOST_BATCHES), tf.int32)
+    operations = 6 * numbers * tf.reduce_max([_positions(leaf) for leaf in leaves])
+    capacity = tf.minimum(_MOST_BYTES // tf.maximum(size, 1), _MOST_OPERATIONS // tf.maximum(operations, 1))
+    capacity = tf.cast(tf.clip_by_value(capacity, 1, _MOST_BATCHES), tf.int32)
     most = tf.minimum(most, capacity)
     arrays = [tf.TensorArray(leaf.dtype, size=capacity, element_shape=leaf.shape) for leaf in leaves]
     shapes = [tf.shape(leaf) for leaf in leaves]
@@ -99,3 +116,10 @@ def _stacked(iterator, waiting, batch, most):
 
 def _empty(spec: tf.TensorSpec) -> tf.Tensor:
     return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
+
+
+def _positions(leaf: tf.Tensor) -> tf.Tensor:
+    """How often a model may use its numbers on a part of a batch: once for each row, or each token or time in one."""
+    shape = tf.shape(leaf, tf.int64)
+    in_time = leaf.shape.rank > 2 or (leaf.shape.rank == 2 and leaf.dtype.is_integer)
+    return tf.reduce_prod(shape[: 2 if in_time else 1])
