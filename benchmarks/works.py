@@ -95,6 +95,8 @@ WORKS = {
         batches=2,
         classes=2,
         sizes={"vocabulary": 10_000, "features": 64, "units": 128, "masked": False},
+        # With 1e-3 the loss leaps after 14 steps, from 0.3 to 1.7 or not, as epsilon's place decides.
+        learning_rate=1e-4,
         targets={"keras": 2.5, "keras_tuned": 2, "torch": 5, "jax": 1.8, "floor": 3},
     ),
     "gru_48": TEXT,

@@ -83,8 +83,8 @@ def step(
     cut: how the slice is cut further; one update follows from all parts.
     scale: of the loss in the backward pass, for float16.
     average: moved by its `update()` after the update.
-    in_xla: the step is part of an XLA program. The same results, without a branch: there, one makes copies of all it may
-        write, and a choice between new values and old ones costs nothing.
+    in_xla: the step is part of an XLA program. The same results, without a branch: XLA copies what a branch may write,
+        while a choice between new values and old ones costs nothing.
 
     Σ wᵢ not above 0: no update; only the optimizer's `step` advances, and with it the schedule.
     A loss, a sum of weights or a gradient that is not finite (nor is one whose sum of squares leaves its dtype):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
+import layers
 import optim
 
 
@@ -140,6 +141,62 @@ def test_a_batch_without_weight_updates_nothing_but_the_schedule():
     changed = [path for path in after if not np.array_equal(after[path], before[path])]
     assert changed == ["step"]
     assert float(rule.value("learning_rate")) == 0.05
+
+
+class Normalised(tf.Module):
+    """With moving statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dense = layers.BatchNorm(3, dtype="float64"), layers.Dense(3, 2, dtype="float64")
+
+    def __call__(self, inputs, training=False):
+        return self.dense(self.norm(inputs, training=training))
+
+
+RULES = {
+    "adamw": lambda: optim.AdamW(optim.schedules.exponential(0.1, 1, 0.5)),
+    "lookahead": lambda: optim.Lookahead(optim.SGD(0.1, momentum=0.9, nesterov=True), 2),
+    "a chain and parts": lambda: optim.chain(
+        optim.clip_by_global_norm(0.1), optim.Partition({"*.kernel": optim.Adam(0.1), "*": optim.SGD(0.1)})
+    ),
+    "schedule-free": lambda: optim.ScheduleFreeAdamW(0.1),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(kinds=st.lists(st.sampled_from(["finite", "without weight", "not finite"]), min_size=1, max_size=4))
+@settings(max_examples=10)
+def test_a_step_without_a_branch_leaves_what_one_with_a_branch_does(rule, kinds):
+    """All of it: weights, slots, steps, averages, moving statistics; whichever kinds of batches come."""
+
+    def state(in_xla):
+        tf.random.set_seed(0)
+        model, optimizer, average = Normalised(), RULES[rule](), optim.EMA(0.5)
+        paths = engine.variable_paths(model)
+        optimizer.init({path: v for path, v in paths.items() if v.trainable})
+        average.init(paths)
+        found = []
+        for number, kind in enumerate(kinds):
+            rng = np.random.default_rng(number)
+            batch = {"inputs": rng.normal(size=(5, 3)), "labels": rng.integers(0, 2, 5), "weights": np.ones(5)}
+            batch["weights"] *= kind != "without weight"
+            batch["inputs"][0, 0] *= np.nan if kind == "not finite" else 1
+            variables = engine.trainable_variables(model)
+            loss = engine.Supervised("sparse_categorical_crossentropy")
+            done = engine.step(model, loss, optimizer, batch, variables, context(), average=average, in_xla=in_xla)
+            assert bool(done.finite) == (kind != "not finite")
+            found.append(done.squares.numpy())
+        parts = {"model": model, "optimizer": optimizer, "average": average}
+        return found, {
+            (name, path): v.numpy() for name, part in parts.items() for path, v in engine.variable_paths(part).items()
+        }
+
+    (squares, found), (expected_squares, expected) = state(True), state(False)
+    np.testing.assert_allclose(squares, expected_squares, rtol=1e-12)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=str(name))
 
 
 def test_token_weights_count_tokens():
