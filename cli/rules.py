@@ -59,6 +59,9 @@ flags.DEFINE_integer("plateau_cooldown", 0, "Looks that do not count after that.
 flags.DEFINE_float("min_learning_rate", 0.0, "What reduce_on_plateau does not go below.", lower_bound=0)
 flags.DEFINE_enum("average", None, AVERAGES, "An average of the weights: evaluated and saved.")
 flags.DEFINE_float("average_decay", None, "Decay of the average (ema); 0.999 unless given.", 0, 0.9999999)
+flags.DEFINE_boolean(
+    "average_warmup", None, "The average (ema) soon forgets the first weights; it does unless told not."
+)
 flags.DEFINE_integer("average_start", None, "Updates before the mean begins (swa, polyak); 0 unless given.", 0)
 flags.DEFINE_integer("average_every", None, "Updates from one value of the mean to the next (swa).", 1)
 
@@ -139,7 +142,12 @@ def make_average(optimizer: tf.Module) -> optim.Average | None:
         if FLAGS.average:
             raise ValueError(f"--average={FLAGS.average} needs an --optimizer without an average of its own")
         return optim.EvaluationWeights(optimizer)
-    takers = {"average_decay": ("ema",), "average_start": ("swa", "polyak"), "average_every": ("swa",)}
+    takers = {
+        "average_decay": ("ema",),
+        "average_warmup": ("ema",),
+        "average_start": ("swa", "polyak"),
+        "average_every": ("swa",),
+    }
     for name, averages in takers.items():
         if FLAGS[name].value is not None and FLAGS.average not in averages:
             raise ValueError(f"--{name} needs --average={' or '.join(averages)}")
@@ -147,7 +155,9 @@ def make_average(optimizer: tf.Module) -> optim.Average | None:
         raise ValueError("--average=swa needs --average_every, such as the steps of an epoch")
     return {
         None: lambda: None,
-        "ema": lambda: optim.EMA(0.999 if FLAGS.average_decay is None else FLAGS.average_decay),
+        "ema": lambda: optim.EMA(
+            0.999 if FLAGS.average_decay is None else FLAGS.average_decay, warmup=FLAGS.average_warmup is not False
+        ),
         "swa": lambda: optim.SWA(FLAGS.average_start or 0, FLAGS.average_every),
         "polyak": lambda: optim.Polyak(FLAGS.average_start or 0),
     }[FLAGS.average]()
