@@ -1,5 +1,8 @@
 """On what it runs. None of this changes what a batch means: batch_size is examples per update."""
 
+import re
+from pathlib import Path
+
 import tensorflow as tf
 from absl import flags
 
@@ -67,6 +70,16 @@ def choose() -> None:
         tf.config.set_visible_devices(chosen, "GPU")
     for gpu in tf.config.get_visible_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def advice(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """What is known to be slow here, in one line: bfloat16 on a processor that has no instructions for it."""
+    if FLAGS.precision != "bfloat16" or tf.config.get_visible_devices("GPU") or not cpuinfo.exists():
+        return None
+    known = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)
+    if not known or {"avx512_bf16", "amx_bf16"} & set(known[1].split()):
+        return None
+    return "note: this processor has no instructions for bfloat16, which is many times slower than float32 here"
 
 
 def listed() -> str:

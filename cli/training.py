@@ -89,6 +89,8 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     shared = f", {replicas}" if replicas.count > 1 else ""
     print(f"{FLAGS.model} with {parameters:,} parameters on {pipeline.examples:,} examples of {FLAGS.dataset}{shared}")
     print(f"devices: {devices.listed()}")
+    if advice := devices.advice():
+        print(advice)
     print(f"run directory {directory.path}; to watch: {watch}", flush=True)
 
     read, looked_at = pipelines.featured(trainer.model, pipeline, validation)

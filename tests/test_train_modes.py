@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags as absl_flags
+from absl.testing import flagsaver
 
 import data
 import engine
 import train
+from cli import devices
 
 SMALL = ["--model=mlp", "--units=8", "--batch_size=500", "--epochs=1", "--notensorboard"]
 
@@ -32,6 +35,21 @@ def test_evaluate_says_what_training_said_and_how_each_class_does(finished, comm
     np.testing.assert_array_equal(matrix.sum(1), np.bincount(labels, minlength=10))
     assert matrix.trace() / 2000 == pytest.approx(result["test"]["accuracy"])
     assert [line.split("  ")[0] for line in said.splitlines()[2:4]] == ["T-shirt/top", "Trouser"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "instructions", "told"),
+    [("bfloat16", "avx2 fma", True), ("bfloat16", "avx512_bf16 avx2", False), ("float32", "avx2", False)],
+)
+def test_bfloat16_without_instructions_for_it_is_said_to_be_slow(tmp_path, precision, instructions, told):
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"processor\t: 0\nflags\t\t: fpu {instructions}\nbugs\t\t:\n")
+    with flagsaver.as_parsed(precision=precision):
+        absl_flags.FLAGS.mark_as_parsed()
+        assert bool(devices.advice(file)) == told
+        file.write_text("Features : asimd\n")
+        assert devices.advice(file) is None
+        assert devices.advice(tmp_path / "missing") is None
 
 
 def test_own_pictures_are_named_and_what_is_no_picture_is_left_out(finished, command, tmp_path):
