@@ -23,7 +23,7 @@ hypothesis.settings.load_profile("tapeline")
 
 def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="also run the long soaks")
-    parser.addoption("--kills", type=int, default=5, help="how often tests/faults kills runs that must not notice")
+    parser.addoption("--kills", type=int, default=8, help="how often tests/faults kills runs that must not notice")
 
 
 def pytest_collection_modifyitems(config, items):

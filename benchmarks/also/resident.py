@@ -20,7 +20,7 @@ def over_steps(steps):
     return found
 
 
-def over_models(count):
+def over_models(count, **options):
     """[(models trained so far, MB), …]: each new, trained for an epoch of 20 steps and dropped."""
     import dataclasses
 
@@ -29,7 +29,7 @@ def over_models(count):
     work = dataclasses.replace(WORKS["mlp_32"], batches=20)
     numbers, found = arrays(work), []
     for number in range(1, count + 1):
-        contender = ours.Contender(work, ours.initial_weights(work), numbers)
+        contender = ours.Contender(work, ours.initial_weights(work), numbers, **options)
         contender.first(20)
         del contender
         if number % max(1, count // 10) == 0:
@@ -38,10 +38,19 @@ def over_models(count):
     return found
 
 
+def over_graphs(count):
+    """The same without XLA, which keeps what it has compiled."""
+    return over_models(count, jit_compile=False)
+
+
 def measure(flags, tell):
     """Growth is from the first tenth, when everything was there once, to the last."""
     found = {}
-    for name, function, count in (("steps", over_steps, 20_000), ("models", over_models, 200)):
+    for name, function, count in (
+        ("steps", over_steps, 20_000),
+        ("models", over_models, 200),
+        ("models_without_xla", over_graphs, 200),
+    ):
         count //= 20 if flags.quick else 1
         found[name] = curve = call(function, count, threads=flags.threads)
         (first, before), (last, after) = curve[0], curve[-1]

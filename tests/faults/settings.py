@@ -57,4 +57,10 @@ SETTINGS = (
         180,
     ),
     Setting("an embedding, two replicas", words, 150),
+    Setting(
+        "a dense network, the whole loop as one XLA program",
+        _pictures("--model=mlp", "--units=32", "--jit_compile=loop",
+                  "--optimizer=adamw", "--learning_rate=0.03", "--patience=2", "--epochs=10"),
+        180,
+    ),
 )  # fmt: skip
