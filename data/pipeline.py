@@ -10,6 +10,7 @@ from data.indexed import Indexed
 from data.sharding import checked_shard, rows_of
 from data.stateless import check_stateless
 from data.streamed import Streamed
+from data.traced import Traced
 
 _WORKERS = min(16, os.cpu_count() or 1)
 _MOST_WORKERS = 256
@@ -85,7 +86,7 @@ class Pipeline:
             self._batches = Streamed(source, self.batch_size, self.steps_per_epoch, **options)
         else:
             self._batches = Indexed(source, self.batch_size, self.steps_per_epoch, cache=cache, **options)
-        self._evaluations = {}
+        self._trainings, self._evaluations = {}, {}
 
     def training(self, seed, epoch=0, index=0, *, shard=None):
         """An endless `tf.data.Dataset` from batch `index` of epoch `epoch` on, through all later epochs.
@@ -108,6 +109,17 @@ class Pipeline:
             )
         epoch, index = epoch + index // self.steps_per_epoch, index % self.steps_per_epoch
         shard = checked_shard(shard)
+        if self.saves_iterator:
+            dataset = self._training(seed, epoch, index, shard)
+            check_stateless(dataset)
+            return dataset
+        # Traced once, wherever fits begin.
+        key = operator.index(seed), shard
+        if key not in self._trainings:
+            self._trainings[key] = Traced(lambda epoch, index: self._training(seed, epoch, index, shard))
+        return self._trainings[key](epoch, index)
+
+    def _training(self, seed, epoch, index, shard):
         # What mixes examples is given all of them, whoever takes a part.
         mixes = getattr(self._augment, "whole_batch", False)
 
@@ -123,10 +135,7 @@ class Pipeline:
                 examples = {name: value[own] for name, value in examples.items()}
             return self._element(examples, place, shard)
 
-        dataset = self._mapped(self._batches.training(seed, epoch, index), batch)
-        if self.saves_iterator:
-            check_stateless(dataset)
-        return dataset
+        return self._mapped(self._batches.training(seed, epoch, index), batch)
 
     def evaluation(self, *, shard=None):
         """A finite `tf.data.Dataset` in the source's order: nothing shuffled, augmented or dropped.
