@@ -11,7 +11,9 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 # What a step's marker is called.
 STEP = "train"
-_OP = re.compile(r"(?P<name>[^:]+):(?P<kind>[A-Za-z]\w*)")
+_OP = re.compile(r"(?P<name>[^:]+):(?P<kind>_?[A-Za-z]\w*)")
+# Before the kind, where oneDNN computes it.
+_LIBRARY = re.compile(r"^_(Mkl(Native)?)?")
 # Where TensorFlow put the compiled loop: it says nothing of the model.
 _LOOP = re.compile(r"while/body/_\d+/|(?<![^/])while(_\d+)?/")
 
@@ -114,7 +116,7 @@ def _operation(plane: Any, event: Any) -> tuple[str, str] | None:
         stat = _stats(plane, event).get("tf_op")
         name = "" if stat is None else plane.stat_metadata[stat.ref_value].name if stat.ref_value else stat.str_value
     found = _OP.fullmatch(name)
-    return (found["kind"], _LOOP.sub("", found["name"])) if found else None
+    return (_LIBRARY.sub("", found["kind"]), _LOOP.sub("", found["name"])) if found else None
 
 
 def _self_times(plane: Any, line: Any, steps: list) -> Iterator[tuple[str, str, int]]:

@@ -4,6 +4,7 @@ At SIGUSR1 the stacks of all threads go to a file: that handler is the standard 
 compiled call. At SIGUSR2 Python's clock falls back by a day.
 """
 
+import atexit
 import faulthandler
 import os
 import signal
@@ -15,8 +16,9 @@ time.time = lambda: _clock() - _behind[0]
 
 if path := os.environ.get("FAULTS_STACKS"):
     signal.signal(signal.SIGUSR2, lambda *_: _behind.__setitem__(0, 86400))
-    # An interpreter that ends takes its handler back; what was there before must not end the process either.
+    # An interpreter that ends has no stacks to show, and what was there before the handler must not end the process.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    atexit.register(faulthandler.unregister, signal.SIGUSR1)
     # Renamed when all is ready: earlier the signal would end the process.
     aside = Path(path + ".opened")
     faulthandler.register(signal.SIGUSR1, file=aside.open("w"), all_threads=True)
