@@ -111,9 +111,15 @@ class Run:
         at_multiple = any(self.step % every == 0 for every in self._periods())
         return self.index % self.trainer.steps_per_loop == 0 or at_multiple or self.step == self.max_steps
 
-    def told(self, step: int) -> bool:
-        """Whether what a boundary at `step` writes was written before the state was saved; else it comes again."""
-        return step < self.step or (step == self.step and not self.pending)
+    def told(self, step: int, split: str = "train") -> bool:
+        """Whether what a boundary at `step` writes was written before the state was saved; else it comes again.
+
+        Where a rollback leaves out the rest of an epoch, its end comes at a step that was told of: no training's values
+        come with it.
+        """
+        if step != self.step or not self.pending:
+            return step <= self.step
+        return split == "train" and not self.state.loop_sums.numpy().any()
 
     def next_boundary(self) -> int:
         """The step at which the next loop ends."""

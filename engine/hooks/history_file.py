@@ -43,7 +43,7 @@ class HistoryFile(Hook):
     def _stays(self, record: dict, run: Any) -> bool:
         # Lines of single steps are written when the steps are done, all others at boundaries.
         by_step = self.log_every_step and record["split"] == "train"
-        return record["step"] <= run.step if by_step else run.told(record["step"])
+        return record["step"] <= run.step if by_step else run.told(record["step"], record["split"])
 
     def on_rollback(self, run: Any) -> None:
         """As when a run is resumed."""

@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class TensorBoard(Hook):
         one = run.trainer.replicas.count == 1
         self._graph_due = self.graph and one and not any(self.directory.glob("train/events.*"))
         for folder in self.directory.glob("*/"):
-            cut_back(folder, run.told)
+            cut_back(folder, functools.partial(run.told, split=folder.name))
 
     def on_rollback(self, run: Any) -> None:
         """As when a run is resumed."""

@@ -1,6 +1,7 @@
 """Disks that are full, clocks that were set back, folders that others hold: loud, and nothing is lost."""
 
 import contextlib
+import json
 import os
 import subprocess
 import time
@@ -197,17 +198,23 @@ def test_a_new_folder_goes_again_where_an_error_came_before_the_first_line_and_n
     assert (tmp_path / "done").exists()
 
 
-def test_tensorboard_shows_no_step_twice_after_a_rollback(tmp_path):
+@pytest.mark.parametrize("poisoned", [13, 14])
+def test_no_step_is_shown_twice_or_lost_after_a_rollback(tmp_path, poisoned):
+    """In the middle of an epoch, and at its last batch, where the epoch's end comes without another step."""
+
     class Poison(engine.hooks.Hook):
         left = 1
 
         def on_loop_end(self, run, record):
-            if run.step == 13 and self.left:
+            if run.step == poisoned and self.left:
                 self.left = 0
-                run.trainer.model.layers[0].bias.assign(np.full(8, np.nan))
+                bias = run.trainer.model.layers[2].bias
+                bias.assign(bias * np.nan)
 
     made = trainer(optimizer=optim.Adam(0.03), steps_per_loop=1, on_non_finite="rollback")
     hooks = [engine.hooks.Checkpoint(tmp_path / "checkpoints"), engine.hooks.TensorBoard(tmp_path / "tensorboard")]
+    hooks.append(engine.hooks.HistoryFile(tmp_path / "history.jsonl"))
     made.fit(data.Pipeline(classified(), 10), epochs=4, hooks=[Poison("poison"), *hooks])
     steps = [step for step, _ in scalars(tmp_path / "tensorboard")["train"]]
     assert steps == list(range(1, steps[-1] + 1))
+    assert steps == [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
