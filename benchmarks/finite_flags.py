@@ -25,7 +25,7 @@ from layers import nets
 step_module = sys.modules["engine.step"]
 ROUNDS, STEPS = 15, 60
 WITH = step_module.sums_of_squares, step_module.untrained_variables
-WITHOUT = (lambda gradients: tf.zeros([len(gradients)])), (lambda model: [])
+WITHOUT = (lambda gradients, in_xla: tf.zeros([len(gradients)])), (lambda model: [])
 WORK = {
     "MLP 784-128-64-10, batch 32": (lambda: nets.mlp((28, 28, 1), 10), (28, 28, 1), 32, 10),
     "convnet 32-64, BatchNorm, batch 64": (
