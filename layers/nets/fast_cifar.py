@@ -9,6 +9,7 @@ from layers.activations import gelu
 from layers.base import Layer
 from layers.convolution import Conv2D
 from layers.dense import Dense
+from layers.fusion import in_training
 from layers.nets.stage import Stage
 from layers.normalization import BatchNorm
 from layers.pooling import GlobalMaxPool2D, MaxPool2D
@@ -39,8 +40,9 @@ class FastBlock(Layer):
 
     def __call__(self, x, training=False):
         """gelu(norm2(conv2(gelu(norm1(pool(conv1(x)))))))."""
-        y = gelu(self.norm1(self.pool(self.conv1(x)), training=training))
-        return gelu(self.norm2(self.conv2(y), training=training))
+        activation = in_training(gelu, training)
+        y = activation(self.norm1(self.pool(self.conv1(x)), training=training))
+        return activation(self.norm2(self.conv2(y), training=training))
 
 
 @register
@@ -99,7 +101,7 @@ class FastCifar(Layer):
         return own / 2 + tf.add_n([self._logits(view, training) for view in moved]) / 8
 
     def _logits(self, x, training):
-        x = self.blocks(gelu(self.whitening(x)), training=training)
+        x = self.blocks(in_training(gelu, training)(self.whitening(x)), training=training)
         return self.head(self.pooling(x)) * tf.constant(self.scale, x.dtype)
 
 
