@@ -13,6 +13,7 @@ from data.balance import balanced
 from data.catalogue import NAMES, load
 from data.concatenation import concatenate
 from data.image_folder import ImageFolder
+from data.marks import by_example
 from data.numpy_files import NpyFiles
 from data.own_files import OwnPictures, OwnTexts
 from data.pipeline import Pipeline
@@ -39,6 +40,7 @@ __all__ = [
     "TextLines",
     "augment",
     "balanced",
+    "by_example",
     "concatenate",
     "load",
     "normalize",

@@ -8,6 +8,8 @@ from data.sharding import rows_of
 from data.weighting import weighting
 from data.widths import widths
 
+_STACK_BYTES = 2**24
+
 
 class Indexed:
     """Batches as indices, which are gathered when they are due: any of them at once. See `Pipeline`."""
@@ -33,6 +35,28 @@ class Indexed:
         """An endless dataset of (batch, epoch, position of its first row), from batch `index` of `epoch` on."""
         return self._plan.batches(seed, epoch, index)
 
+    @property
+    def stackable(self):
+        """Whether batches are in memory, and differ in the number of rows alone, as those of sequences do not."""
+        return self._read.in_memory and self._lengths is None
+
+    def capacity(self, most):
+        """How many batches a stack of at most `most` has."""
+        whole = max(1, self._examples // self._batch_size)
+        most = min(most, max(1, _STACK_BYTES // (self._batch_size * self._read.row_bytes)))
+        return -(-whole // -(-whole // most))
+
+    def runs(self, seed, epoch, index, most):
+        """What `Plan.runs` makes, if they are `stackable`."""
+        return self._plan.runs(seed, epoch, index, most)
+
+    def rows(self, indices):
+        """The examples of int64 indices `[rows]`, with their weights."""
+        return self._weighed(self._read(indices), indices)
+
+    def _weighed(self, examples, indices):
+        return self._weigh(examples, indices) if self._weigh else examples
+
     def evaluation(self):
         """A dataset of batches in the source's order."""
 
@@ -56,7 +80,7 @@ class Indexed:
             longest = tf.reduce_max(tf.gather(self._lengths, indices))
             examples = self._read(part, self._widths[tf.searchsorted(self._widths, longest[tf.newaxis])[0]])
             examples["lengths"] = tf.cast(tf.gather(self._lengths, part), tf.int32)
-        return (self._weigh(examples, part) if self._weigh else examples), place
+        return self._weighed(examples, part), place
 
     def numbers(self, batch, shard):
         """The numbers in the source of a shard's examples of a batch, int64."""

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data.draws import Draws
 from data.indexed import Indexed
+from data.marks import is_by_example
 from data.sharding import checked_shard, rows_of
 from data.stateless import check_stateless
 from data.streamed import Streamed
@@ -79,6 +80,7 @@ class Pipeline:
         self._workers = _count("workers", workers, _MOST_WORKERS)
         self._augment = augment
         self._transform = transform
+        self._by_example = all(function is None or is_by_example(function) for function in (augment, transform))
         options = {"shuffle": shuffle, "weights": weights}
         if self.saves_iterator:
             if cache is True:
@@ -102,12 +104,7 @@ class Pipeline:
         >>> sorted(np.concatenate(epoch).tolist()), len(epoch[-1])
         ([0, 1, 2, 3, 4], 1)
         """
-        if epoch < 0 or not 0 <= index <= self.steps_per_epoch:
-            raise ValueError(
-                f"training: expected epoch >= 0 and index from 0 to {self.steps_per_epoch}, "
-                f"found epoch {epoch} and index {index}"
-            )
-        epoch, index = epoch + index // self.steps_per_epoch, index % self.steps_per_epoch
+        epoch, index = self._place(epoch, index)
         shard = checked_shard(shard)
         if self.saves_iterator:
             dataset = self._training(seed, epoch, index, shard)
@@ -118,6 +115,14 @@ class Pipeline:
         if key not in self._trainings:
             self._trainings[key] = Traced(lambda epoch, index: self._training(seed, epoch, index, shard))
         return self._trainings[key](epoch, index)
+
+    def _place(self, epoch, index):
+        if epoch < 0 or not 0 <= index <= self.steps_per_epoch:
+            raise ValueError(
+                f"training: expected epoch >= 0 and index from 0 to {self.steps_per_epoch}, "
+                f"found epoch {epoch} and index {index}"
+            )
+        return epoch + index // self.steps_per_epoch, index % self.steps_per_epoch
 
     def _training(self, seed, epoch, index, shard):
         # What mixes examples is given all of them, whoever takes a part.
@@ -136,6 +141,47 @@ class Pipeline:
             return self._element(examples, place, shard)
 
         return self._mapped(self._batches.training(seed, epoch, index), batch)
+
+    def stacks(self, most, seed, epoch=0, index=0):
+        """`training(seed, epoch, index)`, up to `most` batches at a time; None where they can't be made together.
+
+        An endless `tf.data.Dataset` of (batches, number): tensors `[capacity, batch, …]`, of which the first `number`
+        batches count. An epoch's short last batch comes by itself, `[1, rows, …]`. That is a tenth of the work that as
+        many batches make, where a batch is small. Its examples are those of `training`, bit for bit. The capacity is
+        one that cuts an epoch into equal parts, of no more than 16 MiB as the source has them.
+
+        None: for sequences, for a source that is not in memory, with an `augment` or `transform` which does not say
+        that it treats each example by itself (`data.by_example`; those of `data` say it), and where `training` is not
+        this class's own.
+
+        >>> import data, numpy as np
+        >>> stacks = data.Pipeline(data.Arrays(np.arange(7)), batch_size=2, shuffle=False).stacks(2, seed=0)
+        >>> [(batches["inputs"].numpy().tolist(), int(number)) for batches, number in stacks.take(3)]
+        [([[0, 1], [2, 3]], 2), ([[4, 5], [5, 5]], 1), ([[6]], 1)]
+        """
+        epoch, index = self._place(epoch, index)
+        most = _count("most", most, self.steps_per_epoch + operator.index(most))
+        other = type(self).training is not Pipeline.training or "training" in vars(self)
+        if other or self.saves_iterator or not self._by_example or not self._batches.stackable:
+            return None
+        key = "stacks", operator.index(seed), most
+        if key not in self._trainings:
+            capacity = self._batches.capacity(most)
+            self._trainings[key] = Traced(lambda epoch, index: self._stacks(capacity, seed, epoch, index))
+        return self._trainings[key](epoch, index)
+
+    def _stacks(self, capacity, seed, epoch, index):
+        def stack(indices, number, epoch, first):
+            flat = tf.reshape(indices, [-1])
+            examples = self._batches.rows(flat)
+            if self._augment:
+                examples = self._augment(examples, Draws(seed, epoch, first, tf.size(flat, tf.int64), flat))
+            examples = self._transform(examples) if self._transform else examples
+            return tf.nest.map_structure(lambda rows: _as_stack(rows, tf.shape(indices)), examples), number
+
+        runs = self._batches.runs(seed, epoch, index, capacity)
+        # A gather is done before it is handed out.
+        return self._mapped(runs, stack, workers=self._workers if self._augment else 1, ahead=1)
 
     def evaluation(self, *, shard=None):
         """A finite `tf.data.Dataset` in the source's order: nothing shuffled, augmented or dropped.
@@ -158,7 +204,7 @@ class Pipeline:
         examples = self._transform(examples) if self._transform else examples
         return (examples, *place) if shard else examples
 
-    def _mapped(self, steps, batch):
+    def _mapped(self, steps, batch, *, workers=None, ahead=_AHEAD):
         # AutoGraph would take several times as long to trace, and bury an augmentation's error under its own.
         plain = tf.autograph.experimental.do_not_convert(batch)
         options = tf.data.Options()
@@ -166,8 +212,14 @@ class Pipeline:
         options.experimental_optimization.apply_default_optimizations = False
         # Its tuner keeps a dropped iterator alive until the tuner's next look, which can be a minute away.
         options.autotune.enabled = False
-        batches = steps.map(plain, self._workers, deterministic=True).prefetch(_AHEAD)
+        batches = steps.map(plain, workers or self._workers, deterministic=True).prefetch(ahead)
         return batches.with_options(options)
+
+
+def _as_stack(rows, sizes):
+    """Rows as batches of `sizes`: (how many, rows of each)."""
+    stack = tf.reshape(rows, tf.concat([sizes, tf.shape(rows)[1:]], axis=0))
+    return tf.ensure_shape(stack, [None, None, *rows.shape[1:]])
 
 
 def _count(name, value, most, what=""):

@@ -34,6 +34,16 @@ class Reader:
             atexit.unregister(_free_iterators)
             atexit.register(_free_iterators)
 
+    @property
+    def in_memory(self):
+        """Whether the whole source is in tensors."""
+        return self._tensors is not None
+
+    @property
+    def row_bytes(self):
+        """What an example takes, if it is in memory."""
+        return sum(int(np.prod(tensor.shape[1:])) * max(1, tensor.dtype.size) for tensor in self._tensors.values())
+
     def __call__(self, indices, width=None):
         """The rows of int64 indices `[batch]`; what has a value for each element of a sequence is padded to `width`."""
         if self._tensors is not None:

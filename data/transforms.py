@@ -5,9 +5,11 @@ Each may also stand among augmentations, in `data.augment.compose`: of the draws
 
 import tensorflow as tf
 
+from data.marks import by_example
 from data.values import computed, restored
 
 
+@by_example
 def to_float(batch, draws=None):
     """The batch with `inputs` as float32 in [0, 1]: x / 255 for uint8 inputs of any shape.
 
@@ -35,6 +37,7 @@ def normalize(mean, std):
     if not tf.reduce_all(tf.math.is_finite(mean)) or not tf.reduce_all((std > 0) & tf.math.is_finite(std)):
         raise ValueError(f"normalize: mean and std must be finite, std above 0, found {mean.numpy()} and {std.numpy()}")
 
+    @by_example
     def normalized(batch, draws=None):
         inputs = batch["inputs"]
         if not inputs.dtype.is_floating:
@@ -52,6 +55,7 @@ def resize(height, width):
     if min(height, width) < 1:
         raise ValueError(f"resize: height and width must be at least 1, found {height} and {width}")
 
+    @by_example
     def resize(batch, draws=None):
         return {**batch, "inputs": resized(batch["inputs"], (height, width))}
 
@@ -78,6 +82,7 @@ def one_hot(classes):
     if not isinstance(classes, int) or classes < 1:
         raise ValueError(f"one_hot: classes must be a whole number of at least 1, found {classes!r}")
 
+    @by_example
     def rows(batch, draws=None):
         labels = batch["labels"]
         if labels.dtype.is_floating:

@@ -28,9 +28,10 @@ from engine.reading import told_by
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run, is_count
 from engine.signals import stop_on_signals
+from engine.stacks import Stacks, stacks
 from engine.state import TrainState
 from engine.traces import Traces, specs
-from engine.whole_loop import whole_loop
+from engine.whole_loop import WholeLoop
 
 
 class Trainer:
@@ -284,12 +285,19 @@ class Trainer:
                 break
             if iterator is None or read is not run.train:
                 # A hook may have put another pipeline in its place.
-                read = run.train
-                dataset = run.train.training(self.seed, run.epoch, run.index, **self.replicas.shard())
-                iterator = saved.begin(dataset) if saved else iter(dataset)
+                iterator, read, place = None, run.train, (self.seed, run.epoch, run.index)
+                dataset = read.training(*place, **self.replicas.shard())
             traces = self.traces
-            chosen, facts, loop = self._training_loop(run, iterator.element_spec)
+            chosen, facts, loop = self._training_loop(run, dataset.element_spec)
             self._compiled = chosen
+            if isinstance(iterator, Stacks) and (chosen != "loop" or iterator.numbers != loop.numbers):
+                # Layers were thawed: other stacks, or none.
+                iterator = None
+                continue
+            if iterator is None and chosen == "loop":
+                iterator = stacks(read, dataset.element_spec, loop.numbers, *place)
+            if iterator is None:
+                iterator = saved.begin(dataset) if saved else iter(dataset)
             fresh = loop.experimental_get_tracing_count() == 0
             begun = time.perf_counter()
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
@@ -436,7 +444,7 @@ class Trainer:
             )
             if whole:
                 numbers = sum(v.shape.num_elements() for v in trainable_variables(self.model))
-                return whole_loop(one_step, self._columns, self._stop, numbers=numbers, on_trace=self._traces.traced)
+                return WholeLoop(one_step, self._columns, self._stop, numbers=numbers, on_trace=self._traces.traced)
             return training_loop(
                 one_step, self._columns, self._stop, replicas=self.replicas, on_trace=self._traces.traced
             )

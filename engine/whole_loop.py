@@ -1,36 +1,70 @@
 """The whole loop as one XLA program, on one device: batches are stacked, and step, optimizer and rows are compiled."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from engine.columns import Columns
 from engine.replicas import Slice
-
-# What is not filled of a stack is copied all the same, and a signal waits for a stack's steps: a second or two, if each
-# number to train takes six operations at every position of a batch, and a processor does many more than 2³⁵ a second.
-_MOST_BATCHES, _MOST_BYTES, _MOST_OPERATIONS = 64, 2**24, 2**36
+from engine.stacks import Stacks, capacity
 
 
-def whole_loop(
-    one_step: Callable, columns: Columns, stop: tf.Variable, *, numbers: int, on_trace: Callable[[], None]
-) -> Callable:
+class WholeLoop:
     """What `engine.loop.training_loop` makes, `(iterator, count) -> (rows, stopped, halted)`, by XLA.
 
-    Batches of one shape are stacked, `[capacity, batch, …]`, and one program takes `number` of them, a tensor: how
-    many there are changes neither program nor bits. The capacity depends on the model's size, `numbers` to train, and a
-    batch's shape alone, and XLA compiles once for each shape that a batch has: for the short last batch of an epoch a
-    second time. While one stack is computed, the next is filled. `stop` is looked at between stacks.
+    Batches of one shape are stacked, `[capacity, batch, …]`, and one program takes some of them, from a tensor's number
+    on and as many as a tensor says: that changes neither program nor bits. The capacity depends on the model's size,
+    `numbers` to train, and a batch's shape alone, and XLA compiles once for each shape that a batch has: for the short
+    last batch of an epoch a second time. The iterator is one over batches, which are stacked here, or `Stacks`, which
+    the pipeline has made. While one stack is computed, the next is filled. `stop` is looked at between stacks.
     """
 
+    def __init__(
+        self,
+        one_step: Callable,
+        columns: Columns,
+        stop: tf.Variable,
+        *,
+        numbers: int,
+        on_trace: Callable[[], None],
+    ):
+        self.numbers = numbers
+        steps = _program(one_step, columns, on_trace)
+        self._over_batches = _over_batches(steps, columns, stop, numbers)
+        self._over_stacks = _over_stacks(steps, columns, stop)
+        self._traced: Callable | None = None
+
+    def __call__(self, iterator: Any, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Rows of up to `count` steps, whether a stop was asked for, whether the last step halted."""
+        if not isinstance(iterator, Stacks):
+            return self._over_batches(iterator, count)
+        if self._traced is None:
+            # Once for stacks of all shapes.
+            specs = (*iterator.iterator.element_spec, tf.TensorSpec([], tf.int64))
+            self._traced = self._over_stacks.get_concrete_function(
+                iterator.iterator, tf.TensorSpec([], tf.int32), specs
+            )
+        *found, iterator.left = self._traced(iterator.iterator, count, iterator.left)
+        return tuple(found)
+
+    def experimental_get_tracing_count(self) -> int:
+        """How often it was traced."""
+        loops = (self._over_batches, self._over_stacks)
+        return sum(loop.experimental_get_tracing_count() for loop in loops)
+
+
+def _program(one_step: Callable, columns: Columns, on_trace: Callable[[], None]) -> Callable:
+    """The steps of a stack's batches from `first` on, `number` of them; `last` is the number of the last step due."""
+
     @tf.function(autograph=False, jit_compile=True)
-    def steps(stack, number, last):
+    def steps(stack, first, number, last):
         on_trace()
         leaves = tf.nest.flatten(stack)
         rows = tf.TensorArray(tf.float64, size=tf.shape(leaves[0])[0], element_shape=[columns.width])
 
         def body(done, _, rows):
-            batch = tf.nest.map_structure(lambda leaf: leaf[done], stack)
+            batch = tf.nest.map_structure(lambda leaf: leaf[first + done], stack)
             row, halted = one_step([Slice(batch, tf.zeros([], tf.int64), ())], tf.equal(done, last))
             return done + 1, halted, rows.write(done, row)
 
@@ -39,6 +73,31 @@ def whole_loop(
         )
         return rows.stack(), done, halted
 
+    return steps
+
+
+def _over_stacks(steps: Callable, columns: Columns, stop: tf.Variable) -> Any:
+    @tf.function(autograph=False)
+    def loop(iterator, count, left):
+        def body(done, _stopped, _halted, rows, stack, number, first):
+            stack, number, first = tf.cond(
+                first < number,
+                lambda: (stack, number, first),
+                lambda: (*next(iterator), tf.zeros([], tf.int64)),
+            )
+            due = tf.minimum(tf.cast(number - first, tf.int32), count - done)
+            found, made, halted = steps(stack, tf.cast(first, tf.int32), due, count - done - 1)
+            return *_noted(stop, rows, done, found, made, halted), stack, number, first + tf.cast(made, tf.int64)
+
+        stacks = tf.nest.map_structure(lambda spec: spec.shape, iterator.element_spec[0])
+        scalar = tf.TensorShape([])
+        done, stopped, halted, rows, *left = _while(columns, stop, count, body, left, (stacks, scalar, scalar))
+        return rows[:done], stopped, halted, tuple(left)
+
+    return loop
+
+
+def _over_batches(steps: Callable, columns: Columns, stop: tf.Variable, numbers: int) -> Any:
     @tf.function(autograph=False)
     def loop(iterator, count):
         def filled(most, waiting, batch):
@@ -48,35 +107,43 @@ def whole_loop(
             left = count - done - number
             # Independent of the steps, hence at the same time.
             ahead = tf.cond(left > 0, lambda: filled(left, waiting, batch), lambda: (stack, 0, waiting, batch))
-            found, made, halted = steps(stack, number, count - done - 1)
-            places = done + tf.range(made)
-            rows = tf.tensor_scatter_nd_update(rows, places[:, tf.newaxis], found[:made])
-            with tf.control_dependencies([found]):
-                stopped = stop.read_value()
-            return done + made, stopped, halted, rows, *ahead
+            found, made, halted = steps(stack, tf.constant(0), number, count - done - 1)
+            return *_noted(stop, rows, done, found, made, halted), *ahead
 
         empty = tf.nest.map_structure(_empty, iterator.element_spec)
-        rows = tf.zeros([count, columns.width], tf.float64)
-        stopped = stop.read_value()
         first = tf.cond(
-            (count > 0) & ~stopped,
+            (count > 0) & ~stop.read_value(),
             lambda: filled(count, tf.constant(False), empty),
             lambda: (tf.nest.map_structure(lambda leaf: leaf[tf.newaxis], empty), 0, tf.constant(False), empty),
         )
         shapes = tf.nest.map_structure(lambda spec: spec.shape, iterator.element_spec)
         stacks = tf.nest.map_structure(lambda shape: tf.TensorShape([None]).concatenate(shape), shapes)
         scalar = tf.TensorShape([])
-        done, stopped, halted, rows, *_ = tf.while_loop(
-            lambda done, stopped, halted, *_: (done < count) & ~stopped & ~halted,
-            body,
-            (0, stopped, tf.constant(False), rows, *first),
-            shape_invariants=(scalar, scalar, scalar, tf.TensorShape([None, columns.width]))
-            + (stacks, scalar, scalar, shapes),
-            parallel_iterations=1,
-        )
+        done, stopped, halted, rows, *_ = _while(columns, stop, count, body, first, (stacks, scalar, scalar, shapes))
         return rows[:done], stopped, halted
 
     return loop
+
+
+def _while(columns, stop, count, body, state, shapes):
+    """Calls `body(done, stopped, halted, rows, *state)` until `count` steps are done, or it is stopped or halted."""
+    scalar = tf.TensorShape([])
+    return tf.while_loop(
+        lambda done, stopped, halted, *_: (done < count) & ~stopped & ~halted,
+        body,
+        (0, stop.read_value(), tf.constant(False), tf.zeros([count, columns.width], tf.float64), *state),
+        shape_invariants=(scalar, scalar, scalar, tf.TensorShape([None, columns.width]), *shapes),
+        parallel_iterations=1,
+    )
+
+
+def _noted(stop, rows, done, found, made, halted):
+    """(steps done, whether to stop, whether one halted, the rows) after `made` more steps, whose rows are `found`."""
+    places = done + tf.range(made)
+    rows = tf.tensor_scatter_nd_update(rows, places[:, tf.newaxis], found[:made])
+    with tf.control_dependencies([found]):
+        stopped = stop.read_value()
+    return done + made, stopped, halted, rows
 
 
 def _stacked(iterator, waiting, batch, most, numbers):
@@ -84,12 +151,9 @@ def _stacked(iterator, waiting, batch, most, numbers):
     spec = iterator.element_spec
     first = tf.cond(waiting, lambda: batch, lambda: next(iterator))
     leaves = tf.nest.flatten(first)
-    size = tf.add_n([tf.size(leaf, tf.int64) * leaf.dtype.size for leaf in leaves])
-    operations = 6 * numbers * tf.reduce_max([_positions(leaf) for leaf in leaves])
-    capacity = tf.minimum(_MOST_BYTES // tf.maximum(size, 1), _MOST_OPERATIONS // tf.maximum(operations, 1))
-    capacity = tf.cast(tf.clip_by_value(capacity, 1, _MOST_BATCHES), tf.int32)
-    most = tf.minimum(most, capacity)
-    arrays = [tf.TensorArray(leaf.dtype, size=capacity, element_shape=leaf.shape) for leaf in leaves]
+    size = capacity([tf.shape(leaf, tf.int64) for leaf in leaves], [leaf.dtype for leaf in leaves], numbers)
+    most = tf.minimum(most, size)
+    arrays = [tf.TensorArray(leaf.dtype, size=size, element_shape=leaf.shape) for leaf in leaves]
     shapes = [tf.shape(leaf) for leaf in leaves]
 
     def body(number, _, batch, arrays):
@@ -116,10 +180,3 @@ def _stacked(iterator, waiting, batch, most, numbers):
 
 def _empty(spec: tf.TensorSpec) -> tf.Tensor:
     return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
-
-
-def _positions(leaf: tf.Tensor) -> tf.Tensor:
-    """How often a model may use its numbers on a part of a batch: once for each row, or each token or time in one."""
-    shape = tf.shape(leaf, tf.int64)
-    in_time = leaf.shape.rank > 2 or (leaf.shape.rank == 2 and leaf.dtype.is_integer)
-    return tf.reduce_prod(shape[: 2 if in_time else 1])

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from data.augment.checks import number
 from data.augment.geometry import signed
+from data.marks import by_example
 from data.values import LUMA, computed, flat, restored, white
 
 
@@ -103,6 +104,7 @@ def _channels(values, name):
 def _random(name, factor, adjust, around, highest=1.0):
     limit = number(name, "factor", factor, 0, highest)
 
+    @by_example
     def adjusted(batch, draws):
         return {**batch, "inputs": adjust(batch["inputs"], around + signed(draws.uniform(), limit))}
 

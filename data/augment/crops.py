@@ -5,6 +5,7 @@ import tensorflow as tf
 from data.augment.checks import interval, one_of, whole
 from data.augment.warp import FILL_MODES, INTERPOLATIONS, warp
 from data.augment.windows import random_windows
+from data.marks import by_example
 
 
 def random_crop(padding=4, fill_mode="constant"):
@@ -17,6 +18,7 @@ def random_crop(padding=4, fill_mode="constant"):
     padding = whole("random_crop", "padding", padding, 0)
     one_of("random_crop", "fill_mode", fill_mode, FILL_MODES)
 
+    @by_example
     def crop(batch, draws):
         images = batch["inputs"]
         _, height, width, channels = images.shape
@@ -68,6 +70,7 @@ def random_resized_crop(
     ratios = interval(name, "aspect_ratio_range", aspect_ratio_range, 1e-2, 1e2)
     one_of(name, "interpolation", interpolation, INTERPOLATIONS)
 
+    @by_example
     def crop(batch, draws):
         images = batch["inputs"]
         size = [own if wanted is None else wanted for own, wanted in zip(images.shape[1:3], given, strict=True)]

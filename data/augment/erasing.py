@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from data.augment.checks import interval, number
 from data.augment.windows import pasted, random_windows
+from data.marks import by_example
 
 
 def cutout(size, fill_value=0.0):
@@ -16,6 +17,7 @@ def cutout(size, fill_value=0.0):
     size = number("cutout", "size", size, 0)
     fill = _fill("cutout", fill_value)
 
+    @by_example
     def cut(batch, draws):
         images = batch["inputs"]
         corners = draws.uniform(2) * tf.cast(images.shape[1:3], tf.float32) - size / 2
@@ -36,6 +38,7 @@ def random_erasing(probability=0.5, area_range=(0.02, 0.4), aspect_ratio_range=(
     ratios = interval(name, "aspect_ratio_range", aspect_ratio_range, 1e-2, 1e2)
     fill = _fill(name, fill_value)
 
+    @by_example
     def erase(batch, draws):
         images = batch["inputs"]
         windows = random_windows(images.shape[1:3], draws.uniform(4), areas, ratios)

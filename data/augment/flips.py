@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from data.marks import by_example
 from data.values import flat
 
 
@@ -26,6 +27,7 @@ def alternating_flip():
 
 
 def _flip(axis, chosen=lambda draws: draws.uniform() < 0.5):
+    @by_example
     def flip(batch, draws):
         images = batch["inputs"]
         flipped = chosen(draws)[:, None]

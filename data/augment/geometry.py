@@ -6,6 +6,7 @@ Images are of any integer or float dtype. What `fill_mode` ("constant", "nearest
 
 from data.augment.checks import number
 from data.augment.warp import affine, checked_fill, warp
+from data.marks import by_example
 
 
 def rotation(degrees, fill_mode="constant", fill_value=0.0, interpolation="bilinear"):
@@ -61,6 +62,7 @@ def signed(uniform, limit):
 
 
 def _random(fill, drawn):
+    @by_example
     def warped(batch, draws):
         images = batch["inputs"]
         size = images.shape[1:3]

@@ -6,6 +6,7 @@ from data.augment import enhance
 from data.augment.checks import number, whole
 from data.augment.color import adjust_brightness, adjust_contrast, adjust_saturation
 from data.augment.warp import affine, warp
+from data.marks import by_example
 from data.values import levels, white
 
 # What the strength ±1 is: degrees, the tangent of an angle, a share of the image; the rest stands below.
@@ -42,6 +43,7 @@ def rand_augment(n=2, m=9, fill_value=0.0):
     strength = number("rand_augment", "m", m, 0, 30) / 30
     fill_value = number("rand_augment", "fill_value", fill_value, 0, 255)
 
+    @by_example
     def augmented(batch, draws):
         images = batch["inputs"]
         changed, unit = levels(images, "rand_augment"), 255.0 / white(images, "rand_augment")

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from data.augment.checks import number, whole
+from data.marks import by_example
 
 
 def token_dropout(rate, unknown):
@@ -14,6 +15,7 @@ def token_dropout(rate, unknown):
     rate = number("token_dropout", "rate", rate, 0, 1)
     unknown = whole("token_dropout", "unknown", unknown, 0)
 
+    @by_example
     def drop(batch, draws):
         tokens = batch["inputs"]
         if not tokens.dtype.is_integer or tokens.shape.rank != 2:
