@@ -47,9 +47,8 @@ def main():
     for name in flags.works:
         work, started = WORKS[name], time.perf_counter()
         print(f"\n{work.title} …", flush=True)
-        found = measure(
-            name, work, peers, rounds=flags.rounds, seconds=flags.seconds, threads=flags.threads, tell=_tell
-        )
+        able = [peer for peer in peers if work.peers is None or peer in work.peers]
+        found = measure(name, work, able, rounds=flags.rounds, seconds=flags.seconds, threads=flags.threads, tell=_tell)
         works[name] = {
             **{key: getattr(work, key) for key in ("title", "targets", "task", "precision", "batch", "tolerance")},
             "contenders": found,

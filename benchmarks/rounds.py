@@ -88,9 +88,10 @@ def measure(name, work, peers, *, rounds, seconds, threads, tell):
         tell(f"  {own['title']} is ready after {own['ready_s']} s{': void: ' + own['void'] if own.get('void') else ''}")
 
     def set_turn(peer):
-        # The first epoch may still compile.
-        running[peer].ask(do="epochs", count=1)
-        turns[peer] = max(1, round(seconds / running[peer].ask(do="epochs", count=1)["seconds"]))
+        # The first fit may still compile.
+        running[peer].ask(do="epochs", count=work.fit_epochs)
+        one = running[peer].ask(do="epochs", count=work.fit_epochs)["seconds"]
+        turns[peer] = work.fit_epochs * max(1, round(seconds / one))
 
     def take_turn(peer):
         taken = running[peer].ask(do="epochs", count=turns[peer])["seconds"]

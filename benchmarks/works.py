@@ -16,7 +16,9 @@ class Work:
     network: its name in `benchmarks.networks` and in every peer; sizes: its arguments.
     inputs: the shape of one example; classes: of the labels, one for each example, or in the transformer each token.
     batch, batches: examples of a step, steps of an epoch.
-    task: "train", "evaluate" or "predict".
+    task: "train", "evaluate", "predict", or "transfer": the backbone is frozen, the head alone learns.
+    fit_epochs: epochs of one fit: what is done in the first may serve the others. Turns are of whole fits.
+    peers: whose rows there are, or None: everybody's.
     tolerance: how far a loss of the first steps may be from ours, relative to it.
     targets: what a ratio should be at least, by peer; of "floor": how much slower than it at most.
     """
@@ -32,6 +34,8 @@ class Work:
     learning_rate: float = 1e-3
     precision: str = "float32"
     task: str = "train"
+    fit_epochs: int = 1
+    peers: tuple | None = None
     tolerance: float = 5e-3
     targets: dict = dataclasses.field(default_factory=dict)
 
@@ -111,6 +115,17 @@ WORKS = {
         learning_rate=0.01,
         tolerance=1e-2,
         targets={"keras": 1.3, "keras_tuned": 1.2, "torch": 1.2, "floor": 2},
+    ),
+    "resnet_50_head": Work(
+        "ResNet50 frozen, 224×224, 5 epochs of its head, batch 8",
+        "resnet50",
+        (224, 224, 3),
+        batch=8,
+        batches=2,
+        task="transfer",
+        fit_epochs=5,
+        peers=("ours", "keras", "keras_tuned", "torch"),
+        targets={"keras": 4, "keras_tuned": 4, "torch": 4},
     ),
     "transformer": Work(
         "transformer, 4 layers, 128 wide, 128 tokens, batch 16",

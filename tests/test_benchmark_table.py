@@ -1,5 +1,6 @@
 """What the benchmarks may say of their rounds. Nothing here is timed, and no peer is needed."""
 
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -165,10 +166,10 @@ def turns(monkeypatch):
     return asked
 
 
-def measured(peers, **flags):
+def measured(peers, work=WORKS["mlp_32"], **flags):
     told = []
     options = {"rounds": 3, "seconds": 1.0, "threads": 1, **flags}
-    return rounds.measure("mlp_32", WORKS["mlp_32"], peers, **options, tell=told.append), told
+    return rounds.measure("mlp_32", work, peers, **options, tell=told.append), told
 
 
 def test_contenders_take_turns_of_about_one_length(turns):
@@ -176,6 +177,14 @@ def test_contenders_take_turns_of_about_one_length(turns):
     assert turns[-8:-2] == [("ours", "epochs", 8), ("torch", "epochs", 4)] * 3
     assert turns[-2:] == [("ours", "close", 0), ("torch", "close", 0)]
     assert found["ours"]["rates"] == [8 * WORKS["mlp_32"].examples] * 3
+
+
+def test_turns_are_of_whole_fits(turns):
+    found, _ = measured(["ours", "torch"], dataclasses.replace(WORKS["mlp_32"], fit_epochs=5))
+    assert turns[2:-2] == [("ours", "epochs", 5)] * 2 + [("torch", "epochs", 5)] * 2 + [
+        ("ours", "epochs", 10), ("torch", "epochs", 5),
+    ] * 3  # fmt: skip
+    assert found["torch"]["rates"] == [4 * WORKS["mlp_32"].examples] * 3
 
 
 def test_other_losses_than_ours_void_a_row(turns):

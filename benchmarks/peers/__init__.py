@@ -2,7 +2,8 @@
 
 - `first(steps)`: the losses of the first steps, in the data's own order; of "evaluate" [the loss]; of "predict" the
   first 20 logits;
-- `epochs(count)`: trains (or evaluates, or predicts) as many whole epochs, in a shuffled order where it trains;
+- `epochs(count)`: trains (or evaluates, or predicts) as many whole epochs, a multiple of the work's `fit_epochs`, in a
+  shuffled order where it trains;
 - `note`: what it chose by itself, or "".
 
 Networks are made here as a user of that library writes them. Weights come by the names and in the shapes that

@@ -1,5 +1,6 @@
 """Keras: `fit`, `evaluate` and `predict` as a user writes them, or with the fastest of its options."""
 
+import re
 import time
 
 import keras
@@ -54,6 +55,11 @@ def network(work):
         x = layers.Activation("linear", dtype="float32")(add("layers.8", layers.Dense(work.classes), x))
     elif work.network == "resnet":
         x = _resnet(add, x, work)
+    elif work.network == "resnet50":
+        backbone = keras.applications.ResNet50(weights=None, include_top=False, pooling="avg", input_shape=work.inputs)
+        backbone.trainable = False
+        named |= {_path(layer.name): layer for layer in backbone.layers if layer.weights}
+        x = add("head", layers.Dense(work.classes), backbone(x, training=False))
     elif work.network == "transformer":
         x = _transformer(add, x, work)
     else:
@@ -84,6 +90,16 @@ def _resnet(add, x, work):
             y = conv_norm(y, f"{block}.conv2", f"{block}.norm2", filters)
             x = layers.ReLU()(layers.Add()([y, Subsampling()(x) if strides == 2 else x]))
     return add("head", layers.Dense(work.classes), layers.GlobalAveragePooling2D()(x))
+
+
+def _path(name):
+    """Ours of a layer of Keras' ResNet50: conv2_block1_0_bn is backbone.stage2.block0.shortcut.norm."""
+    *place, kind = name.split("_")
+    kind = {"conv": "conv", "bn": "norm"}[kind]
+    if len(place) == 1:
+        return f"backbone.stem.{kind}"
+    stage, block, number = (int(re.sub("[a-z]", "", part)) for part in place)
+    return f"backbone.stage{stage}.block{block - 1}." + (f"{kind}{number}" if number else f"shortcut.{kind}")
 
 
 def _transformer(add, x, work):
@@ -158,10 +174,10 @@ class Contender:
             for steps in (1, 32):
                 self._compile(steps, jit_compile)
                 try:
-                    self.epochs(1)
+                    self.epochs(self.work.fit_epochs)
                     begun, count = time.perf_counter(), 0
                     while time.perf_counter() - begun < 0.5:
-                        self.epochs(1)
+                        self.epochs(self.work.fit_epochs)
                         count += 1
                     tried[jit_compile, steps] = (time.perf_counter() - begun) / count
                 except Exception as error:
@@ -189,7 +205,7 @@ class Contender:
 
     def epochs(self, count):
         options = {"batch_size": self.work.batch, "verbose": 0}
-        if self.work.task == "train":
+        if self.work.task in ("train", "transfer"):
             self.model.fit(self.x, self.y, epochs=count, **options)
             return
         for _ in range(count):

@@ -51,6 +51,10 @@ def network(work):
         return nets.convnet(work.inputs, work.classes, filters=(32, 64, 128))
     if work.network == "resnet":
         return nets.cifar_resnet(work.inputs, work.classes, depth=20)
+    if work.network == "resnet50":
+        model = nets.resnet50(work.inputs, work.classes)
+        engine.freeze(model.backbone)
+        return model
     if work.network == "lstm":
         return TextClassifier(sizes["vocabulary"], sizes["features"], sizes["units"], work.classes)
     if work.network == "transformer":
@@ -72,6 +76,10 @@ def optimizer(work):
     return optim.Adam(work.learning_rate, epsilon=EPSILON)
 
 
+def _as_features(batch):
+    return {**batch, "inputs": {"features": batch["inputs"]}}
+
+
 class Contender:
     note = ""
 
@@ -87,17 +95,33 @@ class Contender:
         self.ordered = data.Pipeline(source, work.batch, shuffle=False)
         self.shuffled = data.Pipeline(source, work.batch)
 
+    def _of_features(self, shuffle):
+        """A pipeline of what the frozen backbone makes of the pictures, which is computed here."""
+        found = engine.features(self.trainer.model, self.ordered)
+        kept = data.Arrays(found["inputs"], found["labels"])
+        return data.Pipeline(kept, self.work.batch, shuffle=shuffle, transform=_as_features)
+
     def first(self, steps):
         if self.work.task == "evaluate":
             return [self.trainer.evaluate(self.ordered)["loss"]]
         if self.work.task == "predict":
             return self.trainer.predict(self.ordered)[:2].ravel()
-        return self.trainer.fit(self.ordered, max_steps=steps).steps["loss"]
+        ordered = self._of_features(shuffle=False) if self.work.task == "transfer" else self.ordered
+        return self.trainer.fit(ordered, max_steps=steps).steps["loss"]
 
     def epochs(self, count):
         if self.work.task == "train":
-            done = int(self.trainer.state.step)
-            self.trainer.fit(self.shuffled, max_steps=done + count * self.work.batches)
-            return
+            self._fit(self.shuffled, count)
+        elif self.work.task == "transfer":
+            for _ in range(count // self.work.fit_epochs):
+                self._fit(self._of_features(shuffle=True), self.work.fit_epochs)
+        else:
+            self._infer(count)
+
+    def _fit(self, pipeline, epochs):
+        done = int(self.trainer.state.step)
+        self.trainer.fit(pipeline, max_steps=done + epochs * self.work.batches)
+
+    def _infer(self, count):
         for _ in range(count):
             self.trainer.evaluate(self.ordered) if self.work.task == "evaluate" else self.trainer.predict(self.ordered)

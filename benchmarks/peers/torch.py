@@ -85,6 +85,68 @@ class ResNet(nn.Module):
         _dense(self.head, weights, "head")
 
 
+class Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1, the strides in the first, as Keras has it."""
+
+    def __init__(self, channels, filters, strides, project):
+        super().__init__()
+        sizes = [(channels, filters, 1, strides), (filters, filters, 3, 1), (filters, 4 * filters, 1, 1)]
+        self.convs = nn.ModuleList([nn.Conv2d(i, o, k, s, padding=k // 2) for i, o, k, s in sizes])
+        self.norms = nn.ModuleList([_norm(size[1]) for size in sizes])
+        self.shortcut = nn.Conv2d(channels, 4 * filters, 1, strides) if project else None
+        self.shortcut_norm = _norm(4 * filters) if project else None
+
+    def forward(self, x):
+        y = x
+        for conv, norm in zip(self.convs[:2], self.norms[:2], strict=True):
+            y = F.relu(norm(conv(y)))
+        x = x if self.shortcut is None else self.shortcut_norm(self.shortcut(x))
+        return F.relu(self.norms[2](self.convs[2](y)) + x)
+
+    def load(self, weights, name):
+        for k, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), 1):
+            _conv(conv, weights, f"{name}.conv{k}")
+            _batch_norm(norm, weights, f"{name}.norm{k}")
+        if self.shortcut is not None:
+            _conv(self.shortcut, weights, f"{name}.shortcut.conv")
+            _batch_norm(self.shortcut_norm, weights, f"{name}.shortcut.norm")
+
+
+class FrozenResNet50(nn.Module):
+    """A backbone in inference, without gradients, and a head."""
+
+    def __init__(self, work):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 64, 7, 2, padding=3), _norm(64)
+        self.blocks, channels = nn.ModuleDict(), 64
+        for stage, (depth, filters) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), 2):
+            for number in range(depth):
+                first = number == 0
+                block = Bottleneck(channels, filters, 2 if first and stage > 2 else 1, first)
+                self.blocks[f"stage{stage}_block{number}"], channels = block, 4 * filters
+        self.head = nn.Linear(channels, work.classes)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith("head"))
+
+    def train(self, mode=True):
+        # A frozen backbone keeps its statistics, too.
+        return super().train(False)
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = F.max_pool2d(F.relu(self.norm(self.conv(x))), 3, 2, padding=1)
+            for block in self.blocks.values():
+                x = block(x)
+        return self.head(x.mean((2, 3)))
+
+    def load(self, weights):
+        _conv(self.conv, weights, "backbone.stem.conv")
+        _batch_norm(self.norm, weights, "backbone.stem.norm")
+        for name, block in self.blocks.items():
+            block.load(weights, "backbone." + name.replace("_", "."))
+        _dense(self.head, weights, "head")
+
+
 class Text(nn.Module):
     def __init__(self, work):
         super().__init__()
@@ -179,8 +241,8 @@ class Transformer(nn.Module):
 
 
 NETWORKS = {
-    "mlp": MLP, "convnet": Convnet, "resnet": ResNet, "lstm": Text, "gru": Text, "bilstm": Text,
-    "transformer": Transformer,
+    "mlp": MLP, "convnet": Convnet, "resnet": ResNet, "resnet50": FrozenResNet50, "lstm": Text, "gru": Text,
+    "bilstm": Text, "transformer": Transformer,
 }  # fmt: skip
 
 
@@ -239,6 +301,8 @@ class Contender:
             self.optimizer = torch.optim.SGD(trained, work.learning_rate, momentum=MOMENTUM)
         else:
             self.optimizer = torch.optim.Adam(trained, work.learning_rate, eps=EPSILON)
+        # A new module trains, but for what its own `train` says.
+        model.train()
         self.model = torch.compile(model) if compiled else model
 
     def _logits(self, x):
