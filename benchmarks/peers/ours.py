@@ -66,7 +66,11 @@ def network(work):
 def initial_weights(work):
     """{name: array}: what all contenders begin with."""
     tf.random.set_seed(1)
-    return {path: variable.numpy() for path, variable in engine.variable_paths(network(work)).items()}
+    weights = {path: variable.numpy() for path, variable in engine.variable_paths(network(work)).items()}
+    if work.task == "transfer":
+        # As small as trained blocks make theirs: else features reach thousands, and a step of the head leaps.
+        weights |= {path: 0.2 * value for path, value in weights.items() if path.endswith("norm3.gamma")}
+    return weights
 
 
 def optimizer(work):

@@ -1,5 +1,8 @@
 """Frozen for some epochs, thawed from then on: what moves, at which rate, and that features change nothing."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -113,6 +116,32 @@ def test_features_come_in_source_order_with_labels_and_weights():
     np.testing.assert_allclose(found["inputs"], model.features(plain["inputs"]), rtol=1e-12)
     np.testing.assert_array_equal(found["labels"], plain["labels"])
     np.testing.assert_array_equal(found["weights"], np.arange(40) / 8)
+
+
+def test_features_are_traced_once_and_never_of_old_weights_or_layers():
+    class Scaled(tf.Module):
+        traces = 0
+
+        def __init__(self):
+            super().__init__()
+            self.scale = tf.Variable(2.0)
+
+        def features(self, inputs, training=False):
+            self.traces += 1
+            return self.scale * inputs
+
+    model, pipeline = Scaled(), data.Pipeline(data.Arrays(np.ones([7, 2], np.float32)), 4)
+    found = [engine.features(model, pipeline)["inputs"][0, 0]]
+    model.scale.assign(3.0)
+    found.append(engine.features(model, pipeline)["inputs"][0, 0])
+    assert (found, model.traces) == ([2, 3], 1)
+    model.scale = tf.Variable(4.0)
+    assert engine.features(model, pipeline)["inputs"][0, 0] == 4
+    # A model that goes takes its functions along.
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_pipelines_that_do_not_go_together_are_refused():
