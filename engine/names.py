@@ -73,12 +73,14 @@ def trainable_variables(module: Nest) -> list[tf.Variable]:
 
 def frozen_names(module: tf.Module) -> list[str]:
     """What is frozen: variables that could be trained, and modules that have only others, such as moving statistics."""
-    trained = {id(variable) for variable in trainable_variables(module)}
-    names = [path for path, v in variable_paths(module).items() if v.trainable and id(v) not in trained]
-    for number, part in enumerate(module.submodules):
-        others = part.variables and not any(variable.trainable for variable in part.variables)
-        if others and getattr(part, "trainable", True) is False:
-            names.append(f"submodules[{number}]")
+    # Asked before each call of the loop, hence one walk, and not `tf.Module.variables` for each module.
+    found = list(_walk(module, (), False, set()))
+    names = [path for path, part, frozen in found if isinstance(part, tf.Variable) and part.trainable and frozen]
+    for path, part, _ in found:
+        if path and isinstance(part, tf.Module) and getattr(part, "trainable", True) is False:
+            own = [variable for _, variable, _ in _variables(part)]
+            if own and not any(variable.trainable for variable in own):
+                names.append(path)
     return names
 
 

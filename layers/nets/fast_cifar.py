@@ -115,5 +115,5 @@ def _conv(in_channels, filters):
 
 
 def _norm(channels):
-    # Few steps are made: the moving statistics must follow fast.
-    return BatchNorm(channels, momentum=0.6, epsilon=1e-5, scale=False)
+    # Few steps are made: the moving statistics must follow fast. 0.6 in the paper, for batches of 1,024: 0.6^¼ for 256.
+    return BatchNorm(channels, momentum=0.88, epsilon=1e-5, scale=False)
