@@ -63,13 +63,15 @@ def _program(one_step: Callable, columns: Columns, on_trace: Callable[[], None])
         leaves = tf.nest.flatten(stack)
         rows = tf.TensorArray(tf.float64, size=tf.shape(leaves[0])[0], element_shape=[columns.width])
 
-        def body(done, _, rows):
-            batch = tf.nest.map_structure(lambda leaf: leaf[first + done], stack)
+        # The place is carried along: XLA takes a number that stays what it is for a constant, where it says what is
+        # sliced, and compiles once for each.
+        def body(done, place, _, rows):
+            batch = tf.nest.map_structure(lambda leaf: leaf[place], stack)
             row, halted = one_step([Slice(batch, tf.zeros([], tf.int64), ())], tf.equal(done, last))
-            return done + 1, halted, rows.write(done, row)
+            return done + 1, place + 1, halted, rows.write(done, row)
 
-        done, halted, rows = tf.while_loop(
-            lambda done, halted, _: (done < number) & ~halted, body, (0, tf.constant(False), rows)
+        done, _, halted, rows = tf.while_loop(
+            lambda done, _place, halted, _rows: (done < number) & ~halted, body, (0, first, tf.constant(False), rows)
         )
         return rows.stack(), done, halted
 

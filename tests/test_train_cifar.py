@@ -7,7 +7,7 @@ from commands import ROOT, finish, result, start
 
 @pytest.mark.parametrize(
     ("config", "parameters"),
-    [("cifar10_resnet20", 269_722 + 1_376), ("cifar10_fast", 1_973_944), ("cifar10_fast_float32", 1_114_200)],
+    [("cifar10_resnet20", 269_722 + 1_376), ("cifar10_fast", 4_608_312), ("cifar10_fast_float32", 1_114_200)],
 )
 def test_a_flagfile_trains_its_network_and_stops(tmp_path, config, parameters):
     random = np.random.default_rng(0)

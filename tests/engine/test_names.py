@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import engine
 import layers
+from engine import names
 
 
 class Foreign(tf.Module):
@@ -93,3 +94,24 @@ def test_cast_copies_values_and_keeps_the_original():
 
 def test_parameters_are_counted_once():
     assert engine.parameter_count(Foreign()) == 2 + 1 + 1 + 6 + 3
+
+
+def test_frozen_are_variables_that_could_be_trained_and_modules_that_have_only_others():
+    class Statistics(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean = tf.Variable(0.0, trainable=False)
+
+    class Pair(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = [layers.Dense(2, 3), Statistics()], layers.BatchNorm(3)
+
+    pair = Pair()
+    assert names.frozen_names(pair) == []
+    engine.freeze(pair.first[0])
+    assert names.frozen_names(pair) == ["first.0.kernel", "first.0.bias"]
+    engine.freeze(pair)
+    assert names.frozen_names(pair) == [
+        "first.0.kernel", "first.0.bias", "second.gamma", "second.beta", "first.1",
+    ]  # fmt: skip

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cuts
 import numpy as np
@@ -16,6 +19,7 @@ import layers
 import optim
 from engine.stacks import Stacks, capacity, stacks
 
+ROOT = Path(__file__).parents[2]
 LOSS = "sparse_categorical_crossentropy"
 
 
@@ -184,6 +188,22 @@ def test_a_signal_ends_the_fit_between_stacks_and_nothing_is_lost(shared):
     cuts.assign(made.state, beginning)
     made.fit(data.Pipeline(source, 7), epochs=1)
     assert engine.weights_sha256(made.model) == sha256
+
+
+def test_the_program_is_compiled_once_for_each_shape_wherever_loops_and_stacks_are_cut(tmp_path):
+    """As XLA itself tells, by the programs that it writes down."""
+    code = """
+import numpy as np, data, engine, layers, optim
+inputs = np.random.default_rng(0).normal(size=[7 * 40 + 3, 6]).astype(np.float32)
+pipeline = data.Pipeline(data.Arrays(inputs, np.arange(len(inputs), dtype=np.int32) % 3), 7)
+options = {"jit_compile": "loop", "steps_per_loop": 13}
+trainer = engine.Trainer(layers.Dense(6, 3), "sparse_categorical_crossentropy", optim.SGD(0.1), **options)
+for stop in (3, 4, 30, 90):
+    trainer.fit(pipeline, max_steps=stop)
+"""
+    flags = {"XLA_FLAGS": f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=.*steps.*"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env={**os.environ, **flags}, timeout=300)
+    assert len(list(tmp_path.glob("*steps*cpu_after_optimizations.txt"))) == 2
 
 
 def test_what_leaves_the_program_leaves_its_stacks():
