@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-from layers.activations import gelu
-
 
 def fused(function):
     """`function` of one tensor, elementwise, as one XLA program for its values and one for its gradient.
@@ -46,14 +44,3 @@ def _watched():
     with tf.Graph().as_default() as graph:
         tf.negative(tf.zeros([]))
     return len(graph.get_operations()) > 2
-
-
-_PROGRAMS = {gelu: fused(gelu)}
-
-
-def in_training(activation, training):
-    """`activation`, or in training what computes it in fewer passes over memory.
-
-    Not in inference, whose graphs are exported, and which sees batches of more shapes.
-    """
-    return _PROGRAMS.get(activation, activation) if training else activation

@@ -9,7 +9,7 @@ from layers.activations import gelu
 from layers.base import Layer
 from layers.convolution import Conv2D
 from layers.dense import Dense
-from layers.fusion import in_training
+from layers.fusion import fused
 from layers.nets.stage import Stage
 from layers.normalization import BatchNorm
 from layers.pooling import GlobalMaxPool2D, MaxPool2D
@@ -17,6 +17,9 @@ from layers.registry import register
 from layers.whitening import Whitening
 
 VIEWS = (1, 2, 6)
+
+# Not for inference, whose graphs are exported, and which sees batches of more shapes.
+_fused_gelu = fused(gelu)
 
 
 @register
@@ -40,7 +43,7 @@ class FastBlock(Layer):
 
     def __call__(self, x, training=False):
         """gelu(norm2(conv2(gelu(norm1(pool(conv1(x)))))))."""
-        activation = in_training(gelu, training)
+        activation = _fused_gelu if training else gelu
         y = activation(self.norm1(self.pool(self.conv1(x)), training=training))
         return activation(self.norm2(self.conv2(y), training=training))
 
@@ -101,7 +104,7 @@ class FastCifar(Layer):
         return own / 2 + tf.add_n([self._logits(view, training) for view in moved]) / 8
 
     def _logits(self, x, training):
-        x = self.blocks(in_training(gelu, training)(self.whitening(x)), training=training)
+        x = self.blocks((_fused_gelu if training else gelu)(self.whitening(x)), training=training)
         return self.head(self.pooling(x)) * tf.constant(self.scale, x.dtype)
 
 

@@ -239,7 +239,7 @@ def test_what_leaves_the_program_leaves_its_stacks():
         ([32, 784], "float32", 10**5, 64),
         # 16 MiB hold 5 of these.
         ([64, 4096 * 3], "float32", 10**3, 5),
-        # 2³⁶ operations are 42 steps of a million numbers at 256 rows, and 2 of as many at 20 times in each.
+        # 2³⁶ operations are 44 steps of a million numbers at 256 rows, and 2 of as many at 20 tokens in each.
         ([256, 100], "float32", 10**6, 44),
         ([256, 20], "int32", 10**6, 2),
         ([256, 20], "float32", 10**9, 1),
