@@ -1,11 +1,12 @@
 """What it costs a step to know whether its loss and gradients are finite.
 
-python benchmarks/finite_flags.py
+python benchmarks/finite_flags.py [--rounds=15] [--steps=60]
 
 The same trainer with the flags, and with the pass over the gradients and the copies of moving statistics taken out,
 in turns in one process; milliseconds a step, medians of the rounds, and the ratio of each round's pair.
 """
 
+import argparse
 import os
 import statistics
 import sys
@@ -23,7 +24,6 @@ from layers import nets
 
 # `engine.step` is the function of that name.
 step_module = sys.modules["engine.step"]
-ROUNDS, STEPS = 15, 60
 WITH = step_module.sums_of_squares, step_module.untrained_variables
 WITHOUT = (lambda gradients, in_xla: tf.zeros([len(gradients)])), (lambda model: [])
 WORK = {
@@ -57,9 +57,14 @@ def trained(model, shape, batch_size, functions, steps):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=60, help="of a convnet in a round; of the MLP ten times as many")
+    flags = parser.parse_args()
     for name, (make, shape, batch_size, times) in WORK.items():
-        contenders = [trained(make(), shape, batch_size, functions, STEPS * times) for functions in (WITH, WITHOUT)]
-        pairs = [[more() for more in contenders] for _ in range(ROUNDS)]
+        steps = flags.steps * times
+        contenders = [trained(make(), shape, batch_size, functions, steps) for functions in (WITH, WITHOUT)]
+        pairs = [[more() for more in contenders] for _ in range(flags.rounds)]
         with_flags, without = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratios = sorted(one / other for one, other in pairs)
         spread = f"{ratios[len(ratios) // 4]:.3f} to {ratios[-len(ratios) // 4]:.3f}"
