@@ -14,6 +14,7 @@ from engine import precision as precisions
 from engine.columns import Columns
 from engine.cut import Cut, NotCompiled, explained
 from engine.evaluation import evaluation_loop, joined, prediction_step
+from engine.feed import Feed
 from engine.guard import Guard
 from engine.history import History
 from engine.hooks.hook import Hook
@@ -28,7 +29,6 @@ from engine.reading import told_by
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run, is_count
 from engine.signals import stop_on_signals
-from engine.stacks import Stacks, stacks
 from engine.state import TrainState
 from engine.traces import Traces, specs
 from engine.whole_loop import WholeLoop
@@ -271,33 +271,21 @@ class Trainer:
             hook.on_fit_begin(run)
 
     def _run(self, run: Run, started: float) -> None:
-        iterator, read, examples, seconds = None, run.train, 0, 0.0
-        saved = next((hook for hook in run.hooks if isinstance(hook, SavedIterator)), None)
+        feed, examples, seconds = Feed(run, self.replicas, self.seed), 0, 0.0
         while not self._over(run):
             if run.pending and not self._boundary(run):
                 break
             if run.overflowed:
                 self._guard.met(run, None)
-                iterator = _left(saved)
+                feed.leave()
                 continue
             run.check_finished()
             if self._over(run):
                 break
-            if iterator is None or read is not run.train:
-                # A hook may have put another pipeline in its place.
-                iterator, read, place = None, run.train, (self.seed, run.epoch, run.index)
-                dataset = read.training(*place, **self.replicas.shard())
             traces = self.traces
-            chosen, facts, loop = self._training_loop(run, dataset.element_spec)
+            chosen, facts, loop = self._training_loop(run, feed.element_spec())
             self._compiled = chosen
-            if isinstance(iterator, Stacks) and (chosen != "loop" or iterator.numbers != loop.numbers):
-                # Layers were thawed: other stacks, or none.
-                iterator = None
-                continue
-            if iterator is None and chosen == "loop":
-                iterator = stacks(read, dataset.element_spec, loop.numbers, *place)
-            if iterator is None:
-                iterator = saved.begin(dataset) if saved else iter(dataset)
+            iterator = feed.iterator(loop.numbers if chosen == "loop" else None)
             fresh = loop.experimental_get_tracing_count() == 0
             begun = time.perf_counter()
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
@@ -312,12 +300,12 @@ class Trainer:
                 # Nothing has moved but the iterator.
                 self._chosen[facts] = False
                 self._traces.forgive(traces)
-                iterator = _left(saved)
+                feed.leave()
                 continue
             now = time.perf_counter()
             if len(rows) < count and (chosen == "loop" or self.replicas.copies_ahead):
                 # A loop that was stopped may have fetched a batch that no step has seen.
-                iterator = _left(saved)
+                feed.leave()
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
             if self.traces == traces and len(rows):
@@ -326,7 +314,7 @@ class Trainer:
                 run.history.examples_per_second = examples / seconds
             self.advance(run, rows[:-1] if halted else rows)
             if halted:
-                iterator = _left(saved)
+                feed.leave()
                 self._guard.met(run, rows[-1])
 
     def loss_of(self, row: np.ndarray) -> float:
@@ -451,9 +439,3 @@ class Trainer:
 
         facts |= {"norms": run.norms, "jit_compile": chosen}
         return chosen, key, self._traces.get("training", facts, make)
-
-
-def _left(saved: SavedIterator | None) -> None:
-    """The iterator to go on with, once the present one is not where the run is: none yet."""
-    if saved:
-        saved.forget()
