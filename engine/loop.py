@@ -16,7 +16,7 @@ from engine.names import trainable_variables
 from engine.objective import Terms
 from engine.replicas import Replicas
 from engine.state import TrainState
-from engine.step import StepValues, step, sums_of_squares
+from engine.step import StepValues, applied, step, sums_of_squares
 
 
 def stepper(
@@ -150,8 +150,9 @@ class _Densely:
     def __getattr__(self, name):
         return getattr(self._optimizer, name)
 
-    def apply(self, gradients, variables):
-        self._optimizer.apply([g if g is None else tf.convert_to_tensor(g) for g in gradients], variables)
+    def apply(self, gradients, variables, where=None):
+        dense = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
+        return applied(self._optimizer, dense, variables, where)
 
 
 def _norm(done: StepValues) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """One training step: sums over all slices of a batch, one division, one update. Small, public, free of any loop."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -109,37 +110,53 @@ def step(
 
     moves = tf.logical_and(sums.weight > 0, finite)
 
-    def update():
-        optimizer.apply(gradients, variables)
+    def update(where=None):
+        chosen = applied(optimizer, gradients, variables, where)
         if average is not None:
             average.update()
-        return tf.constant(True)
+        return chosen
 
     def skip():
         if hasattr(optimizer, "step"):
             optimizer.step.assign_add(tf.cast(finite, optimizer.step.dtype))
         for variable, before in moving:
             variable.assign(tf.where(finite, variable, before))
-        return tf.constant(False)
 
     if in_xla:
         _select(moves, update, skip, [*updated, *(variable for variable, _ in moving)])
     else:
-        tf.cond(moves, update, skip)
+        tf.cond(moves, lambda: (update(), tf.constant(True))[1], lambda: (skip(), tf.constant(False))[1])
     penalty = tf.where(sums.weight > 0, sums.penalty, tf.zeros_like(sums.penalty))
     return StepValues(sums.loss, sums.weight, sums.examples, penalty, gradients, sums.metrics, squares, finite)
 
 
+def applied(optimizer: Any, gradients: Sequence, variables: Sequence[tf.Variable], where: tf.Tensor | None) -> list:
+    """Applies the optimizer; what of its state stays as it is if `where` is False, and need not be put back.
+
+    An optimizer may take `where`, a scalar bool, and return such variables, as those of `optim` do; see `_select`.
+    """
+    if where is None or "where" not in inspect.signature(optimizer.apply).parameters:
+        optimizer.apply(gradients, variables)
+        return []
+    return optimizer.apply(gradients, variables, where=where)
+
+
 def _select(condition: tf.Tensor, update: Callable, skip: Callable, variables: Sequence[tf.Variable]) -> None:
-    """`tf.cond(condition, update, skip)`, which both may write `variables` alone, without a branch."""
+    """`tf.cond(condition, update, skip)`, which both may write `variables` alone, without a branch.
+
+    Variables that `update(condition)` returns stay as they are if the condition is False, and `skip` leaves them alone.
+    Where the new value of a slot and the chosen one are two, XLA computes other variables from the former, and for that
+    copies the old value of the slot before it writes the latter.
+    """
     own = list({id(variable): variable for variable in variables}.values())
     before = [variable.read_value() for variable in own]
-    update()
-    after = [variable.read_value() for variable in own]
-    for variable, value in zip(own, before, strict=True):
+    chosen = {id(variable) for variable in update(condition)}
+    pairs = [(variable, value) for variable, value in zip(own, before, strict=True) if id(variable) not in chosen]
+    after = [variable.read_value() for variable, _ in pairs]
+    for variable, value in pairs:
         variable.assign(value)
     skip()
-    for variable, value in zip(own, after, strict=True):
+    for (variable, _), value in zip(pairs, after, strict=True):
         variable.assign(tf.where(condition, value, variable))
 
 

@@ -3,11 +3,11 @@
 import tensorflow as tf
 
 from optim.domain import ABOVE_0, FROM_0
-from optim.rule import Rule
+from optim.rule import Rule, newest
 from optim.schedules import Setting
 
 
-def adagrad(gradient, variable, accumulator, *, learning_rate, epsilon):
+def adagrad(gradient, variable, accumulator, *, learning_rate, epsilon, choose=newest):
     """One step of Adagrad; returns the new (variable, accumulator).
 
     a ← a + g²
@@ -17,7 +17,7 @@ def adagrad(gradient, variable, accumulator, *, learning_rate, epsilon):
     Source: Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic optimization
     (JMLR 12, 2011), figure 1 with diagonal matrices and no regularisation.
     """
-    accumulator = accumulator + tf.square(gradient)
+    (accumulator,) = choose([accumulator + tf.square(gradient)], [accumulator])
     return variable - learning_rate * gradient / tf.sqrt(accumulator + epsilon), accumulator
 
 
@@ -31,6 +31,7 @@ class Adagrad(Rule):
     domains = {"learning_rate": ABOVE_0, "epsilon": ABOVE_0}
     slot_names = ("accumulator",)
     formula = staticmethod(adagrad)
+    chooses = True
 
     def __init__(self, learning_rate: Setting = 0.001, initial_accumulator_value: float = 0.1, epsilon: Setting = 1e-7):
         super().__init__()

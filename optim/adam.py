@@ -6,23 +6,23 @@ import tensorflow as tf
 
 from optim.decay import Decaying, Mask, decays_by_default
 from optim.domain import ABOVE_0, BELOW_1
-from optim.rule import Rule
+from optim.rule import Rule, newest
 from optim.schedules import Setting
 
 
-def moments(gradient, m, v, *, rate_1, rate_2):
+def moments(gradient, m, v, *, rate_1, rate_2, choose=newest):
     """Running means of the gradient and of its square; returns the new (m, v).
 
     m ← m + (1 − β₁)(g − m)
     v ← v + (1 − β₂)(g² − v)
 
     Tensors of one shape and dtype. `rate_1` is 1 − β₁ and `rate_2` is 1 − β₂: formed in float64, because in
-    float32 1 − 0.999 is off by 5e-5.
+    float32 1 − 0.999 is off by 5e-5. `choose`: see `optim.rule.newest`.
     """
-    return m + rate_1 * (gradient - m), v + rate_2 * (tf.square(gradient) - v)
+    return choose((m + rate_1 * (gradient - m), v + rate_2 * (tf.square(gradient) - v)), (m, v))
 
 
-def adam(gradient, variable, m, v, v_hat=None, *, alpha, rate_1, rate_2, epsilon):
+def adam(gradient, variable, m, v, v_hat=None, *, alpha, rate_1, rate_2, epsilon, choose=newest):
     """One step of Adam; returns the new (variable, m, v), or with AMSGrad (variable, m, v, v_hat).
 
     m, v ← moments(g, m, v)
@@ -30,14 +30,15 @@ def adam(gradient, variable, m, v, v_hat=None, *, alpha, rate_1, rate_2, epsilon
 
     With `v_hat` the root is of v̂ ← max(v̂, v), which never falls.
     Tensors of one shape and dtype. `epsilon` is the paper's ε̂, beside the uncorrected √v, as in TensorFlow.
+    `choose`: see `optim.rule.newest`.
     Source: Kingma and Ba, Adam (arXiv 1412.6980), algorithm 1 in the order given at the end of section 2.
     AMSGrad: Reddi, Kale and Kumar, On the convergence of Adam and beyond (arXiv 1904.09237), algorithm 2, with
     Adam's α, as in TensorFlow; the paper has α = η.
     """
-    m, v = moments(gradient, m, v, rate_1=rate_1, rate_2=rate_2)
+    m, v = moments(gradient, m, v, rate_1=rate_1, rate_2=rate_2, choose=choose)
     if v_hat is None:
         return variable - alpha * m / (tf.sqrt(v) + epsilon), m, v
-    v_hat = tf.maximum(v_hat, v)
+    (v_hat,) = choose([tf.maximum(v_hat, v)], [v_hat])
     return variable - alpha * m / (tf.sqrt(v_hat) + epsilon), m, v, v_hat
 
 
@@ -52,6 +53,7 @@ class Adam(Rule):
     domains = {"learning_rate": ABOVE_0, "beta_1": BELOW_1, "beta_2": BELOW_1, "epsilon": ABOVE_0}
     products: tuple[str, ...] = ("beta_1", "beta_2")
     formula: Callable = staticmethod(adam)
+    chooses = True
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class AdamW(Decaying, Adam):
     """Adam with decoupled weight decay, on unless `weight_decay` is 0: see `Adam` and `optim.decay`."""
 
     domains = {**Adam.domains, **Decaying.domains}
+    chooses = True
 
     def __init__(
         self,

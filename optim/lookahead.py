@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from optim.domain import COUNT, Domain
-from optim.rule import Gradient, Rule, Variables, by_path, state_variable
+from optim.rule import Gradient, Rule, Variables, apply_where, by_path, state_variable
 from optim.schedule_free import ScheduleFree
 from optim.schedules import Setting
 
@@ -71,13 +71,14 @@ class Lookahead(Rule):
         self.slow = {path: state_variable(tf.identity(variable), f"slow/{path}") for path, variable in named.items()}
         self.updates = {path: state_variable(tf.zeros([], tf.int64), f"updates/{path}") for path in named}
 
-    def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
+    def apply(
+        self, gradients: Iterable[Gradient], variables: Variables, where: tf.Tensor | None = None
+    ) -> list[tf.Variable] | None:
         """Make one update of `variables` by the rule, and at the end of a period synchronise. See `Rule.apply`."""
         gradients, variables = list(gradients), list(by_path(variables).values())
         paths = self.check(gradients, variables)
         if not variables:
-            self.rule.apply(gradients, variables)
-            return
+            return apply_where(self.rule, gradients, variables, where)
         slow, counts = [self.slow[path] for path in paths], [self.updates[path] for path in paths]
         share, before = self.value("slow_step_size"), tf.stack([tf.convert_to_tensor(count) for count in counts])
         starts, ends = tf.equal(before, 0), tf.equal((before + 1) % self.sync_period, 0)
@@ -102,10 +103,11 @@ class Lookahead(Rule):
             return tf.constant(False)
 
         tf.cond(tf.reduce_any(starts), begin, nothing)
-        self.rule.apply(gradients, variables)
+        chosen = apply_where(self.rule, gradients, variables, where)
         for count in counts:
             count.assign_add(1)
         tf.cond(tf.reduce_any(ends), synchronise, nothing)
+        return chosen
 
     def value(self, name):
         """α's, or the rule's. See `Rule.value`."""

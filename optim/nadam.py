@@ -4,10 +4,11 @@ import tensorflow as tf
 
 from optim.adam import AdamW, moments
 from optim.decay import Mask, decays_by_default
+from optim.rule import newest
 from optim.schedules import Setting
 
 
-def nadam(gradient, variable, m, v, *, alpha_m, alpha_g, rate_1, rate_2, root, epsilon):
+def nadam(gradient, variable, m, v, *, alpha_m, alpha_g, rate_1, rate_2, root, epsilon, choose=newest):
     """One step of Nadam; returns the new (variable, m, v).
 
     m, v ← moments(g, m, v)
@@ -18,7 +19,7 @@ def nadam(gradient, variable, m, v, *, alpha_m, alpha_g, rate_1, rate_2, root, e
     Source: Dozat, Incorporating Nesterov momentum into Adam (ICLR workshop 2016), algorithm 2 with the schedule of μ of
     its experiments. As in TensorFlow and PyTorch, m decays by β₁, where the paper has μₜ, and v̂ has no factor β₂.
     """
-    m, v = moments(gradient, m, v, rate_1=rate_1, rate_2=rate_2)
+    m, v = moments(gradient, m, v, rate_1=rate_1, rate_2=rate_2, choose=choose)
     return variable - (alpha_m * m + alpha_g * gradient) / (root * tf.sqrt(v) + epsilon), m, v
 
 
@@ -32,6 +33,7 @@ class Nadam(AdamW):
     products = ("beta_2",)
     numbers = {"updates": 0.0, "mu_power": 1.0}
     formula = staticmethod(nadam)
+    chooses = True
 
     def __init__(
         self,

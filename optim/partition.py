@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 import tensorflow as tf
 
-from optim.rule import Gradient, Rule, Variables, by_path
+from optim.rule import Gradient, Rule, Variables, apply_where, by_path
 
 
 class Partition(Rule):
@@ -82,16 +82,19 @@ class Partition(Rule):
                 return pattern
         raise ValueError(f"{self._label}.init: {path} matches no pattern of {', '.join(self.patterns)}; add '*'")
 
-    def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
+    def apply(
+        self, gradients: Iterable[Gradient], variables: Variables, where: tf.Tensor | None = None
+    ) -> list[tf.Variable] | None:
         """Make one update of `variables`, each by its part. See `Rule.apply`."""
         gradients, variables = list(gradients), list(by_path(variables).values())
         places = [self.patterns[self.pattern(path)] for path in self.check(gradients, variables)]
-        step = tf.identity(self.step)
+        step, chosen = tf.identity(self.step), []
         for place, part in enumerate(self.parts):
             own = [i for i, found in enumerate(places) if found == place]
             # Each part advances the step that they share.
             self.step.assign(step)
-            part.apply([gradients[i] for i in own], [variables[i] for i in own])
+            chosen += apply_where(part, [gradients[i] for i in own], [variables[i] for i in own], where) or []
+        return None if where is None else chosen
 
     def value(self, name):
         """Of the first part that has the hyper-parameter. See `Rule.value`."""

@@ -5,12 +5,13 @@ import tensorflow as tf
 from optim.adam import AdamW, moments
 from optim.decay import Mask, decays_by_default
 from optim.domain import Domain
+from optim.rule import newest
 from optim.schedules import Setting
 
 FROM_4 = Domain("a finite number, 4 or above", lambda x: x >= 4)
 
 
-def radam(gradient, variable, m, v, *, alpha, rate_1, rate_2, epsilon, trusted):
+def radam(gradient, variable, m, v, *, alpha, rate_1, rate_2, epsilon, trusted, choose=newest):
     """One step of RAdam; returns the new (variable, m, v).
 
     m, v ← moments(g, m, v)
@@ -20,7 +21,7 @@ def radam(gradient, variable, m, v, *, alpha, rate_1, rate_2, epsilon, trusted):
     Tensors of one shape and dtype; `trusted` is a bool. `epsilon` stands where Adam's does; the paper has none.
     Source: Liu et al., On the variance of the adaptive learning rate and beyond (arXiv 1908.03265), algorithm 2.
     """
-    m, v = moments(gradient, m, v, rate_1=rate_1, rate_2=rate_2)
+    m, v = moments(gradient, m, v, rate_1=rate_1, rate_2=rate_2, choose=choose)
     return variable - alpha * m / tf.where(trusted, tf.sqrt(v) + epsilon, tf.ones_like(v)), m, v
 
 
@@ -37,6 +38,7 @@ class RAdam(AdamW):
     slot_names = ("m", "v")
     numbers = {"updates": 0.0}
     formula = staticmethod(radam)
+    chooses = True
 
     def __init__(
         self,

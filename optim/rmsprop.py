@@ -4,10 +4,11 @@ import tensorflow as tf
 
 from optim.decay import Decaying, Mask, decays_by_default
 from optim.domain import ABOVE_0, BELOW_1
+from optim.rule import newest
 from optim.schedules import Setting
 
 
-def rmsprop(gradient, variable, v, mean=None, velocity=None, *, learning_rate, rate, momentum, epsilon):
+def rmsprop(gradient, variable, v, mean=None, velocity=None, *, learning_rate, rate, momentum, epsilon, choose=newest):
     """One step of RMSprop; returns the new variable, v, and those of mean and velocity that are given.
 
     v ← v + (1 − ρ)(g² − v)
@@ -16,20 +17,21 @@ def rmsprop(gradient, variable, v, mean=None, velocity=None, *, learning_rate, r
     Centred, with a `mean`:  m ← m + (1 − ρ)(g − m),  and v − m² in the place of v.
     With a `velocity`:       u ← μ u + s,  and u in the place of s.
 
-    Tensors of one shape and dtype. `rate` is 1 − ρ, formed in float64. ε is below the root, as in TensorFlow.
+    Tensors of one shape and dtype. `rate` is 1 − ρ, formed in float64. ε is below the root, as in TensorFlow. `choose`:
+    see `optim.rule.newest`.
     Source: Tieleman and Hinton, Coursera lecture 6.5 (2012). Centred, with momentum: Graves, Generating sequences with
     recurrent neural networks (arXiv 1308.0850), eqs. 38 to 41.
     """
-    v = v + rate * (tf.square(gradient) - v)
+    (v,) = choose([v + rate * (tf.square(gradient) - v)], [v])
     new, variance = [v], v
     if mean is not None:
-        mean = mean + rate * (gradient - mean)
+        (mean,) = choose([mean + rate * (gradient - mean)], [mean])
         new.append(mean)
         # Rounding may leave less than nothing, and more of it than ε.
         variance = tf.maximum(v - tf.square(mean), tf.zeros_like(v))
     step = learning_rate * gradient / tf.sqrt(variance + epsilon)
     if velocity is not None:
-        step = momentum * velocity + step
+        (step,) = choose([momentum * velocity + step], [velocity])
         new.append(step)
     return variable - step, *new
 
@@ -41,6 +43,7 @@ class RMSprop(Decaying):
     `weight_decay` and `mask`: see `optim.decay`.
     """
 
+    chooses = True
     domains = {
         "learning_rate": ABOVE_0, "rho": BELOW_1, "momentum": BELOW_1, "epsilon": ABOVE_0, **Decaying.domains,
     }  # fmt: skip
@@ -72,6 +75,7 @@ class RMSprop(Decaying):
         rate = 1.0 - own.pop("rho")
         return {**own, "rate": rate}
 
-    def formula(self, gradient: tf.Tensor, variable: tf.Tensor, *slots, **coefficients):
+    def formula(self, gradient: tf.Tensor, variable: tf.Tensor, *slots, choose=newest, **coefficients):
         """See `rmsprop`."""
-        return rmsprop(gradient, variable, **dict(zip(self.slot_names, slots, strict=True)), **coefficients)
+        named = dict(zip(self.slot_names, slots, strict=True))
+        return rmsprop(gradient, variable, **named, choose=choose, **coefficients)

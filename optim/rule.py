@@ -1,6 +1,7 @@
 """The contract of an update rule, and the bookkeeping that all of them share."""
 
 import functools
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -30,6 +31,7 @@ class Rule(tf.Module):
     - `own(path, coefficients)`: more of them, for one variable;
     - `formula(gradient, variable, *slots, **coefficients)`: from tensors to the new variable and the new slots,
       with the coefficients in the variable's dtype; or, where it depends on the variable's path, `update`;
+    - `chooses`: that this class's `formula` and `update` take `choose` as well: see `newest`;
     - `compiles`: whether an update of many numbers goes by XLA (see `optim.compiled`);
     - `by_rows(path)`: whether rows don't know of each other, and one whose gradient is 0 stays as it is, slots
       included.
@@ -47,6 +49,7 @@ class Rule(tf.Module):
     products: tuple[str, ...] = ()
     numbers: Mapping[str, float] = {}
     compiles = True
+    chooses = False
 
     step: tf.Variable | None = None
     slots: Mapping[str, Mapping[str, tf.Variable]] = {}
@@ -102,13 +105,17 @@ class Rule(tf.Module):
         """What a slot starts at, in its shape and dtype; None if this variable has no such slot."""
         return tf.zeros(variable.shape, variable.dtype)
 
-    def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
+    def apply(
+        self, gradients: Iterable[Gradient], variables: Variables, where: tf.Tensor | None = None
+    ) -> list[tf.Variable] | None:
         """Make one update of `variables`, which may be some of those that `init` was given.
 
         A gradient has its variable's shape, any float dtype, and is dense or a `tf.IndexedSlices`. Slices of
         the same row are summed first, bit-equal from run to run. A rule that goes `by_rows` then touches only the
         rows that occur, to the same bits; another does what it does for the equal dense gradient, momentum and
         decay of the other rows included (rules that are called lazy elsewhere leave those rows as they are).
+        where: for programs of XLA, a scalar bool: whether the update counts. If it does not, the slots that are
+        returned stay as they are, and all else is the caller's to put back. Without it, None is.
         ValueError, before anything changes: a gradient is None or of another shape, there are more or fewer
         than variables, or `init` has not seen a variable.
         """
@@ -126,14 +133,19 @@ class Rule(tf.Module):
         def update(positions, gradients, own, *coefficients):
             by_dtype = dict(zip(cast, coefficients, strict=True))
             for i, gradient, more in zip(positions, gradients, own, strict=True):
-                self._apply_one(paths[i], gradient, variables[i], {**by_dtype[variables[i].dtype], **more})
+                self._apply_one(paths[i], gradient, variables[i], {**by_dtype[variables[i].dtype], **more, **choose})
 
-        through = compiled if self.compiles and pays([variables[i] for i in dense]) else direct
+        chosen, choose = [], {}
+        if where is not None and self._chooses() and not sparse:
+            chosen = [named[path] for named in self.slots.values() for path in paths if path in named]
+            choose = {"choose": lambda new, old: [tf.where(where, *pair) for pair in zip(new, old, strict=True)]}
+        through = compiled if where is None and self.compiles and pays([variables[i] for i in dense]) else direct
         through(
             functools.partial(update, dense), [gradients[i] for i in dense], [own[i] for i in dense], *cast.values()
         )
         update(sparse, [gradients[i] for i in sparse], [own[i] for i in sparse], *cast.values())
         self.step.assign_add(1)
+        return None if where is None else chosen
 
     def check(self, gradients: Sequence[Gradient | None], variables: Sequence[tf.Variable]) -> list[str]:
         """The variables' paths; raises what `apply` raises for gradients or variables that it can't take."""
@@ -200,6 +212,11 @@ class Rule(tf.Module):
             )
         return path
 
+    def _chooses(self) -> bool:
+        # What a subclass makes anew takes `choose` if that class says so.
+        own = next(kind for kind in type(self).__mro__ if {"chooses", "update", "formula"} & set(vars(kind)))
+        return bool(vars(own).get("chooses"))
+
     def _apply_one(self, path: str, gradient: Gradient, variable: tf.Variable, coefficients: dict) -> None:
         slots = [self.slots[name] for name in self.slot_names]
         states = [variable, *(named[path] for named in slots if path in named)]
@@ -215,6 +232,26 @@ class Rule(tf.Module):
         new = self.update(path, gradient, *(tf.convert_to_tensor(state) for state in states), **coefficients)
         for state, value in zip(states, new, strict=True):
             state.assign(value)
+
+
+def newest(new: Sequence[tf.Tensor], old: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+    """What `choose` is in a formula unless it is told otherwise: of new and old slots, the new ones.
+
+    Told by `Rule.apply`, which may learn with the gradients that the update does not count, a formula makes the
+    variable from slots that are chosen already. XLA then writes them over the old ones; if both were still needed
+    afterwards, it would copy every slot first.
+    """
+    return new
+
+
+def apply_where(
+    rule: tf.Module, gradients: Sequence[Gradient], variables: Variables, where: tf.Tensor | None
+) -> list[tf.Variable] | None:
+    """`rule.apply(gradients, variables, where)` of a rule within another; its `apply` may be one without `where`."""
+    if where is not None and "where" in inspect.signature(rule.apply).parameters:
+        return rule.apply(gradients, variables, where)
+    rule.apply(gradients, variables)
+    return None if where is None else []
 
 
 def by_path(variables: Variables) -> dict[str, tf.Variable]:

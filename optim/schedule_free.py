@@ -64,15 +64,18 @@ class ScheduleFree(Decaying):
         super().create(named)
         self.weight_sums = {path: state_variable(tf.zeros([], tf.float64), f"weight_sum/{path}") for path in named}
 
-    def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
+    def apply(
+        self, gradients: Iterable[Gradient], variables: Variables, where: tf.Tensor | None = None
+    ) -> list[tf.Variable] | None:
         """Make one update of `variables`. See `Rule.apply`."""
         variables = list(by_path(variables).values())
-        super().apply(gradients, variables)
+        chosen = super().apply(gradients, variables, where)
         present = {variable.ref() for variable in variables}
         for ref, path in self._paths().items():
             if ref not in present:
                 x, variable = self.slots["x"][path], ref.deref()
                 x.assign(tf.where(tf.equal(self.weight_sums[path], 0.0), variable, x))
+        return chosen
 
     def initial(self, slot, path, variable):
         """The variable's value for z and x, zeros for v."""

@@ -4,16 +4,17 @@ import tensorflow as tf
 
 from optim.decay import Decaying, Mask, decays_by_default
 from optim.domain import ABOVE_0, BELOW_1
+from optim.rule import newest
 from optim.schedules import Setting
 
 
-def sgd(gradient, variable, velocity=None, *, learning_rate, momentum=0.0, nesterov=False):
+def sgd(gradient, variable, velocity=None, *, learning_rate, momentum=0.0, nesterov=False, choose=newest):
     """One step of gradient descent; returns the new (variable,) or (variable, velocity).
 
     Without a velocity:  x ← x − η g.
     With it:             u ← μ u − η g,  and x ← x + u, or with Nesterov x ← x + μ u − η g.
 
-    Tensors of one shape and dtype. η is `learning_rate`, μ is `momentum`.
+    Tensors of one shape and dtype. η is `learning_rate`, μ is `momentum`; `choose`: see `optim.rule.newest`.
     Source: Sutskever et al., On the importance of initialization and momentum in deep learning (ICML 2013),
     eqs. 1 to 4, Nesterov's with x standing where the next gradient is taken (Bengio et al., arXiv 1212.0901,
     section 3.5).
@@ -21,7 +22,7 @@ def sgd(gradient, variable, velocity=None, *, learning_rate, momentum=0.0, neste
     descent = -learning_rate * gradient
     if velocity is None:
         return (variable + descent,)
-    velocity = momentum * velocity + descent
+    (velocity,) = choose([momentum * velocity + descent], [velocity])
     return variable + (momentum * velocity + descent if nesterov else velocity), velocity
 
 
@@ -34,6 +35,7 @@ class SGD(Decaying):
     """
 
     domains = {"learning_rate": ABOVE_0, "momentum": BELOW_1, **Decaying.domains}
+    chooses = True
 
     def __init__(
         self,
@@ -57,6 +59,6 @@ class SGD(Decaying):
         """Without velocity and decay a row moves by its own gradient alone."""
         return not self.slot_names and not self.decays(path)
 
-    def formula(self, gradient: tf.Tensor, variable: tf.Tensor, *velocity, **coefficients):
+    def formula(self, gradient: tf.Tensor, variable: tf.Tensor, *velocity, choose=newest, **coefficients):
         """See `sgd`."""
-        return sgd(gradient, variable, *velocity, nesterov=self.nesterov, **coefficients)
+        return sgd(gradient, variable, *velocity, nesterov=self.nesterov, choose=choose, **coefficients)

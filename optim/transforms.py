@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from optim.domain import ABOVE_0, Domain
-from optim.rule import Gradient, Rule, Variables, by_path
+from optim.rule import Gradient, Rule, Variables, apply_where, by_path
 from optim.schedules import Setting, evaluate
 from optim.sparse import deduplicate
 
@@ -91,8 +91,10 @@ class Chain(tf.Module):
             if hasattr(transform, "init"):
                 transform.init(named)
 
-    def apply(self, gradients: Iterable[Gradient], variables: Variables) -> None:
-        """Make one update of `variables` from the transformed gradients.
+    def apply(
+        self, gradients: Iterable[Gradient], variables: Variables, where: tf.Tensor | None = None
+    ) -> list[tf.Variable] | None:
+        """Make one update of `variables` from the transformed gradients. See `Rule.apply`.
 
         What `Rule.apply` refuses is refused in its words, before a transform runs. ValueError: a transform
         does not return a list with one gradient for each variable.
@@ -107,7 +109,7 @@ class Chain(tf.Module):
             if not isinstance(gradients, list | tuple) or len(gradients) != len(variables):
                 found = len(gradients) if isinstance(gradients, list | tuple) else gradients
                 raise ValueError(f"{transform!r} must return a list of {len(variables)} gradients, got {found}")
-        self.rule.apply(gradients, variables)
+        return apply_where(self.rule, gradients, variables, where)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a rule remembers: through checkpoints, skipped steps, branches, frozen variables and replicas."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from rule_cases import assert_bit_equal, every_rule, gradients_like, random, ready, state
 
@@ -42,6 +43,61 @@ def test_variables_left_out_keep_their_value_and_slots(case):
     rule.apply(gradients_like(variables)[:1], [kernel])
     assert_bit_equal([v.numpy() for v in frozen], before)
     assert np.all(kernel.numpy() != random(kernel.shape))
+
+
+@every_rule
+def test_where_an_update_does_not_count_the_slots_that_it_returns_stay(case):
+    rule, variables = ready(case)
+    rule.apply(gradients_like(variables, 1), variables)
+    before = {id(variable): variable.numpy() for variable in rule.variables}
+    chosen = rule.apply(gradients_like(variables, 2), variables, where=tf.constant(False))
+    assert_bit_equal([variable.numpy() for variable in chosen], [before[id(variable)] for variable in chosen])
+
+
+@every_rule
+def test_an_update_that_counts_is_the_one_that_is_not_asked(case):
+    rule, variables = ready(case)
+    straight, others = ready(case)
+    for seed in range(2):
+        rule.apply(gradients_like(variables, seed), variables, where=tf.constant(True))
+        assert straight.apply(gradients_like(others, seed), others) is None
+    assert_bit_equal(state(rule, variables), state(straight, others))
+
+
+CHOOSING = {
+    "SGD": lambda: optim.SGD(0.1, 0.9),
+    "Adagrad": optim.Adagrad,
+    "RMSprop": lambda: optim.RMSprop(0.1, momentum=0.9, centered=True),
+    "Adam": lambda: optim.Adam(amsgrad=True),
+    "AdamW": optim.AdamW,
+    "Nadam": optim.Nadam,
+    "RAdam": optim.RAdam,
+    "chain": lambda: optim.chain(optim.clip_by_global_norm(1.0), optim.Adam()),
+    "Partition": lambda: optim.Partition({"*.bias": optim.SGD(0.1, 0.9), "*": optim.Adam()}),
+    "Lookahead": lambda: optim.Lookahead(optim.Adam()),
+}
+
+
+def test_a_rule_made_of_one_that_chooses_needs_not_choose():
+    class Halved(optim.Adam):
+        def update(self, path, gradient, variable, *slots, alpha, rate_1, rate_2, epsilon):
+            return variable - 0.5 * gradient, *slots
+
+    rule, variable = Halved(), tf.Variable([1.0])
+    rule.init([variable])
+    assert rule.apply([tf.constant([1.0])], [variable], where=tf.constant(True)) == []
+    assert variable.numpy() == 0.5
+
+
+@pytest.mark.parametrize("make", CHOOSING.values(), ids=CHOOSING)
+def test_these_rules_choose_all_their_slots(make):
+    rule = make()
+    variables = {"kernel": tf.Variable([[1.0, 2.0]]), "a.bias": tf.Variable([3.0])}
+    rule.init(variables)
+    gradients = [tf.ones_like(variable) for variable in variables.values()]
+    chosen = rule.apply(gradients, variables, where=tf.constant(True))
+    slots = rule.rule.slots if isinstance(rule, optim.Lookahead) else rule.slots
+    assert {id(v) for v in chosen} == {id(v) for named in slots.values() for v in named.values()}
 
 
 @every_rule
