@@ -96,6 +96,49 @@ def test_both_loops_have_the_same_losses_weights_and_norms(parts):
         np.testing.assert_allclose(state[path], value, rtol=1e-9, atol=1e-13, err_msg=path)
 
 
+class Own(tf.Module):
+    """Momentum as somebody else writes it: it has not heard of `where`."""
+
+    def init(self, variables):
+        self.velocities = {path: tf.Variable(tf.zeros_like(variable)) for path, variable in variables.items()}
+        self.paths = lambda: {variable.ref(): path for path, variable in variables.items()}
+
+    def apply(self, gradients, variables):
+        for gradient, variable in zip(gradients, variables, strict=True):
+            velocity = self.velocities[self.paths()[variable.ref()]]
+            velocity.assign(0.9 * velocity + gradient)
+            variable.assign_sub(0.1 * velocity)
+
+
+RULES = {
+    "Lookahead of Adam": lambda: optim.Lookahead(optim.Adam(0.02, amsgrad=True), 2),
+    "Partition": lambda: optim.Partition(
+        {"*.bias": optim.RMSprop(0.02, momentum=0.9, centered=True), "*": optim.Nadam(0.02)}
+    ),
+    "Lamb": lambda: optim.Lamb(0.02),
+    "own": Own,
+}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_step_that_does_not_count_moves_no_slot(rule):
+    """One that weighs nothing, and one that is not finite and is skipped, between others."""
+    arrays = weighted()
+    arrays["inputs"] = np.where(np.arange(22)[:, np.newaxis] // 7 == 2, np.nan, arrays["inputs"])
+
+    def run(jit_compile):
+        options = {"precision": "float64", "on_non_finite": "skip", "steps_per_loop": 3}
+        made = cuts.trainer(mlp, LOSS, rule, jit_compile=jit_compile, **options)
+        trained(made, arrays, [9])
+        assert made.compiled == jit_compile
+        return cuts.values(made.state)
+
+    state, expected = run("loop"), run(False)
+    assert state.keys() == expected.keys()
+    for path, value in expected.items():
+        np.testing.assert_allclose(state[path], value, rtol=1e-9, atol=1e-13, err_msg=path)
+
+
 @pytest.fixture(scope="module")
 def whole():
     """A trainer that every test puts back to its beginning: XLA compiles once for all of them."""
