@@ -125,20 +125,26 @@ def step(
     if in_xla:
         _select(moves, update, skip, [*updated, *(variable for variable, _ in moving)])
     else:
-        tf.cond(moves, lambda: (update(), tf.constant(True))[1], lambda: (skip(), tf.constant(False))[1])
+        tf.cond(moves, lambda: _done(update), lambda: _done(skip))
     penalty = tf.where(sums.weight > 0, sums.penalty, tf.zeros_like(sums.penalty))
     return StepValues(sums.loss, sums.weight, sums.examples, penalty, gradients, sums.metrics, squares, finite)
 
 
-def applied(optimizer: Any, gradients: Sequence, variables: Sequence[tf.Variable], where: tf.Tensor | None) -> list:
-    """Applies the optimizer; what of its state stays as it is if `where` is False, and need not be put back.
+def _done(action: Callable) -> tf.Tensor:
+    action()
+    return tf.constant(True)
 
-    An optimizer may take `where`, a scalar bool, and return such variables, as those of `optim` do; see `_select`.
+
+def applied(optimizer: Any, gradients: Sequence, variables: Sequence[tf.Variable], where: tf.Tensor | None) -> list:
+    """Applies the optimizer; returns those of its variables that stay as they are if `where` is False.
+
+    An optimizer may take `where`, a scalar bool, and return such, as those of `optim` do; of another's there are none.
+    See `_select`.
     """
     if where is None or "where" not in inspect.signature(optimizer.apply).parameters:
         optimizer.apply(gradients, variables)
         return []
-    return optimizer.apply(gradients, variables, where=where)
+    return optimizer.apply(gradients, variables, where=where) or []
 
 
 def _select(condition: tf.Tensor, update: Callable, skip: Callable, variables: Sequence[tf.Variable]) -> None:

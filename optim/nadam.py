@@ -16,6 +16,7 @@ def nadam(gradient, variable, m, v, *, alpha_m, alpha_g, rate_1, rate_2, root, e
     α_m = η μₜ₊₁ / (1 − Π_{i ≤ t+1} μᵢ),   α_g = η (1 − μₜ) / (1 − Π_{i ≤ t} μᵢ),   μₜ = β₁ (1 − 0.96ᵗ / 2)
 
     Tensors of one shape and dtype. `rate_1`, `rate_2` and `root` are 1 − β₁, 1 − β₂ and 1 / √(1 − β₂ᵗ).
+    `choose`: see `optim.rule.newest`.
     Source: Dozat, Incorporating Nesterov momentum into Adam (ICLR workshop 2016), algorithm 2 with the schedule of μ of
     its experiments. As in TensorFlow and PyTorch, m decays by β₁, where the paper has μₜ, and v̂ has no factor β₂.
     """

@@ -93,7 +93,8 @@ class Partition(Rule):
             own = [i for i, found in enumerate(places) if found == place]
             # Each part advances the step that they share.
             self.step.assign(step)
-            chosen += apply_where(part, [gradients[i] for i in own], [variables[i] for i in own], where) or []
+            found = apply_where(part, [gradients[i] for i in own], [variables[i] for i in own], where)
+            chosen.extend(found or [])
         return None if where is None else chosen
 
     def value(self, name):

@@ -19,6 +19,7 @@ def radam(gradient, variable, m, v, *, alpha, rate_1, rate_2, epsilon, trusted, 
     x ← x − α m,              α = η / (1 − β₁ᵗ)                   before that.
 
     Tensors of one shape and dtype; `trusted` is a bool. `epsilon` stands where Adam's does; the paper has none.
+    `choose`: see `optim.rule.newest`.
     Source: Liu et al., On the variance of the adaptive learning rate and beyond (arXiv 1908.03265), algorithm 2.
     """
     m, v = moments(gradient, m, v, rate_1=rate_1, rate_2=rate_2, choose=choose)

@@ -31,7 +31,7 @@ class Rule(tf.Module):
     - `own(path, coefficients)`: more of them, for one variable;
     - `formula(gradient, variable, *slots, **coefficients)`: from tensors to the new variable and the new slots,
       with the coefficients in the variable's dtype; or, where it depends on the variable's path, `update`;
-    - `chooses`: that this class's `formula` and `update` take `choose` as well: see `newest`;
+    - `chooses`: that the `formula` and `update` of this class take `choose` as well: see `newest`;
     - `compiles`: whether an update of many numbers goes by XLA (see `optim.compiled`);
     - `by_rows(path)`: whether rows don't know of each other, and one whose gradient is 0 stays as it is, slots
       included.
@@ -114,8 +114,8 @@ class Rule(tf.Module):
         the same row are summed first, bit-equal from run to run. A rule that goes `by_rows` then touches only the
         rows that occur, to the same bits; another does what it does for the equal dense gradient, momentum and
         decay of the other rows included (rules that are called lazy elsewhere leave those rows as they are).
-        where: for programs of XLA, a scalar bool: whether the update counts. If it does not, the slots that are
-        returned stay as they are, and all else is the caller's to put back. Without it, None is.
+        where: for programs of XLA, a scalar bool: whether the update counts. Returned are those slots, perhaps none,
+        that stay as they are if it does not; all else is then the caller's to put back. Without it, None is returned.
         ValueError, before anything changes: a gradient is None or of another shape, there are more or fewer
         than variables, or `init` has not seen a variable.
         """
@@ -130,15 +130,14 @@ class Rule(tf.Module):
         sparse = [i for i, gradient in enumerate(gradients) if isinstance(gradient, tf.IndexedSlices)]
         dense = [i for i in range(len(gradients)) if i not in set(sparse)]
 
+        chosen = []
+
         def update(positions, gradients, own, *coefficients):
             by_dtype = dict(zip(cast, coefficients, strict=True))
             for i, gradient, more in zip(positions, gradients, own, strict=True):
-                self._apply_one(paths[i], gradient, variables[i], {**by_dtype[variables[i].dtype], **more, **choose})
+                given = {**by_dtype[variables[i].dtype], **more}
+                chosen.extend(self._apply_one(paths[i], gradient, variables[i], given, where))
 
-        chosen, choose = [], {}
-        if where is not None and self._chooses() and not sparse:
-            chosen = [named[path] for named in self.slots.values() for path in paths if path in named]
-            choose = {"choose": lambda new, old: [tf.where(where, *pair) for pair in zip(new, old, strict=True)]}
         through = compiled if where is None and self.compiles and pays([variables[i] for i in dense]) else direct
         through(
             functools.partial(update, dense), [gradients[i] for i in dense], [own[i] for i in dense], *cast.values()
@@ -217,7 +216,9 @@ class Rule(tf.Module):
         own = next(kind for kind in type(self).__mro__ if {"chooses", "update", "formula"} & set(vars(kind)))
         return bool(vars(own).get("chooses"))
 
-    def _apply_one(self, path: str, gradient: Gradient, variable: tf.Variable, coefficients: dict) -> None:
+    def _apply_one(
+        self, path: str, gradient: Gradient, variable: tf.Variable, coefficients: dict, where: tf.Tensor | None
+    ) -> list[tf.Variable]:
         slots = [self.slots[name] for name in self.slot_names]
         states = [variable, *(named[path] for named in slots if path in named)]
         if isinstance(gradient, tf.IndexedSlices) and self.by_rows(path):
@@ -226,20 +227,30 @@ class Rule(tf.Module):
             new = self.update(path, slices.values, *(tf.gather(state, rows) for state in states), **coefficients)
             for state, value in zip(states, new, strict=True):
                 state.scatter_update(tf.IndexedSlices(value, rows))
-            return
+            return []
         if isinstance(gradient, tf.IndexedSlices):
             gradient = densify(gradient, variable.shape[0])
+        kept: list[tf.Tensor] = []
+
+        def choose(new, old):
+            chosen = [tf.where(where, *pair) for pair in zip(new, old, strict=True)]
+            kept.extend(chosen)
+            return chosen
+
+        if where is not None and self._chooses():
+            coefficients = {**coefficients, "choose": choose}
         new = self.update(path, gradient, *(tf.convert_to_tensor(state) for state in states), **coefficients)
         for state, value in zip(states, new, strict=True):
             state.assign(value)
+        return [state for state, value in zip(states, new, strict=True) if any(value is one for one in kept)]
 
 
 def newest(new: Sequence[tf.Tensor], old: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
     """What `choose` is in a formula unless it is told otherwise: of new and old slots, the new ones.
 
-    Told by `Rule.apply`, which may learn with the gradients that the update does not count, a formula makes the
-    variable from slots that are chosen already. XLA then writes them over the old ones; if both were still needed
-    afterwards, it would copy every slot first.
+    `Rule.apply` gives another one if it is told `where` the update counts: the old ones if it does not. A formula
+    makes the variable from what `choose` returns, and returns that as its slots. XLA then writes them over the old
+    ones; if new and old were both needed to the end, it would copy every slot first.
     """
     return new
 
@@ -249,7 +260,7 @@ def apply_where(
 ) -> list[tf.Variable] | None:
     """`rule.apply(gradients, variables, where)` of a rule within another; its `apply` may be one without `where`."""
     if where is not None and "where" in inspect.signature(rule.apply).parameters:
-        return rule.apply(gradients, variables, where)
+        return rule.apply(gradients, variables, where) or []
     rule.apply(gradients, variables)
     return None if where is None else []
 

@@ -1,4 +1,4 @@
-"""The scripts of `benchmarks/` run, as small as they go, and print their rows. What they time says nothing here."""
+"""Scripts of `benchmarks/` that need no peer run, as small as they go, and print their rows. Here times say nothing."""
 
 import runpy
 import sys

@@ -6,6 +6,7 @@ import tensorflow as tf
 from rule_cases import assert_bit_equal, every_rule, gradients_like, random, ready, state
 
 import optim
+from optim.rule import newest
 
 
 @every_rule
@@ -50,8 +51,9 @@ def test_where_an_update_does_not_count_the_slots_that_it_returns_stay(case):
     rule, variables = ready(case)
     rule.apply(gradients_like(variables, 1), variables)
     before = {id(variable): variable.numpy() for variable in rule.variables}
-    chosen = rule.apply(gradients_like(variables, 2), variables, where=tf.constant(False))
-    assert_bit_equal([variable.numpy() for variable in chosen], [before[id(variable)] for variable in chosen])
+    for gradients in (gradients_like(variables, 2), [v * np.nan for v in variables.values()]):
+        chosen = rule.apply(gradients, variables, where=tf.constant(False))
+        assert_bit_equal([variable.numpy() for variable in chosen], [before[id(variable)] for variable in chosen])
 
 
 @every_rule
@@ -76,6 +78,47 @@ CHOOSING = {
     "Partition": lambda: optim.Partition({"*.bias": optim.SGD(0.1, 0.9), "*": optim.Adam()}),
     "Lookahead": lambda: optim.Lookahead(optim.Adam()),
 }
+
+
+class Deaf(optim.Adagrad):
+    """Says that it chooses, and returns something else."""
+
+    chooses = True
+
+    def formula(self, gradient, variable, accumulator, *, learning_rate, epsilon, choose=newest):
+        (kept,) = choose([accumulator + 1.0], [accumulator])
+        return variable - kept, accumulator + 2.0
+
+
+class Elsewhere(optim.SGD):
+    """Its `apply` is of another form."""
+
+    def apply(self, gradients, variables):
+        super().apply(gradients, variables)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Deaf,
+        lambda: optim.chain(optim.clip_by_value(9.0), Elsewhere(0.1, 0.9)),
+        lambda: optim.Partition({"*": Elsewhere(0.1, 0.9)}),
+        lambda: optim.Lookahead(Elsewhere(0.1, 0.9)),
+    ],
+)
+def test_only_slots_that_were_chosen_are_returned(make):
+    rule, variable = make(), tf.Variable([1.0])
+    rule.init({"x": variable})
+    assert rule.apply([tf.constant([1.0])], {"x": variable}, where=tf.constant(False)) == []
+    assert rule.apply([tf.constant([1.0])], {"x": variable}) is None
+
+
+def test_rows_of_a_gradient_are_chosen_where_the_rule_goes_by_all_of_them():
+    rows = tf.IndexedSlices(tf.ones([1, 2]), tf.constant([1]), tf.constant([3, 2]))
+    for rule, count in ((optim.Adam(), 2), (optim.Adagrad(), 0)):
+        variable = tf.Variable(tf.ones([3, 2]))
+        rule.init([variable])
+        assert len(rule.apply([rows], [variable], where=tf.constant(True))) == count
 
 
 def test_a_rule_made_of_one_that_chooses_needs_not_choose():

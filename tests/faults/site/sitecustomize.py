@@ -1,9 +1,9 @@
 """Python imports this at its start in a watched process; the engine knows nothing of it.
 
-At SIGUSR1 the stacks of all threads go to a file. A thread of its own waits for the signal and reads them as Python's
-own code may, while no other thread runs bytecode: it answers within a compiled call, and an interpreter that ends
-answers no more. (The handler of `faulthandler` walks frames that other threads are changing, which ends the process now
-and then.) At SIGUSR2 Python's clock falls back by a day.
+At SIGUSR1 the stacks of all threads go to a file. A thread of its own waits for the signal and follows the frames,
+which it holds, as any code of Python may: it answers within a compiled call, and an interpreter that ends answers no
+more. (The handler of `faulthandler` walks frames that other threads are changing, which ends the process now and then.)
+At SIGUSR2 Python's clock falls back by a day.
 """
 
 import os
