@@ -163,6 +163,7 @@ def test_a_step_that_is_not_finite_is_the_same_step_and_training_goes_on_behind_
 
 def test_a_signal_ends_the_fit_between_stacks_and_nothing_is_lost(shared):
     made, beginning = shared
+    cuts.assign(made.state, beginning)
     made.steps_per_loop, calls, source = 1000, [], classified(7 * 300)
     # A first call does one step, wherever stacks end.
     made.fit(data.Pipeline(source, 7), max_steps=1)
