@@ -2,9 +2,9 @@
 
     pip install -e ".[benchmarks]" && python benchmarks/fast_cifar_torch.py --data_dir=<data_batch_1.bin …>
 
-It knows nothing of ours: where both end at the same accuracy, the pictures are the limit and not the engine. The
-last 5,000 pictures are held out. Prints training and held-out accuracy after each epoch, and the latter with six views
-at the end. On the original pictures the paper has 0.940 after 9.9 epochs of all 50,000.
+It knows nothing of ours: where both end at the same accuracy, pictures and recipe are the limit, and not the engine.
+The last 5,000 pictures are held out. Prints training and held-out accuracy after each epoch, and the latter with six
+views at the end. On the original pictures the paper has 0.940 after 9.9 epochs of all 50,000.
 Source: Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498, sections 3 and 4, listing 4.
 """
 
