@@ -12,26 +12,24 @@ import tensorflow as tf
 from engine import compiling
 from engine import precision as precisions
 from engine.columns import Columns
-from engine.cut import Cut, NotCompiled, explained
-from engine.evaluation import evaluation_loop, joined, prediction_step
+from engine.cut import NotCompiled, explained
+from engine.evaluation import joined
 from engine.feed import Feed
 from engine.guard import Guard
 from engine.history import History
 from engine.hooks.hook import Hook
 from engine.hooks.saved_iterator import SavedIterator
-from engine.loop import stepper, training_loop
+from engine.loops import Loops
 from engine.loss_scale import LossScale, loss_scale_for
 from engine.metrics import Metric
-from engine.names import frozen_names, trainable_variables, variable_paths
+from engine.names import variable_paths
 from engine.non_finite import checked_numerics
-from engine.objective import Terms, as_objective, checked_for
+from engine.objective import Terms, as_objective
 from engine.reading import told_by
 from engine.replicas import Replicas, WorkerLost
 from engine.run import Run, is_count
 from engine.signals import stop_on_signals
 from engine.state import TrainState
-from engine.traces import Traces, specs
-from engine.whole_loop import WholeLoop
 
 
 class Trainer:
@@ -109,11 +107,10 @@ class Trainer:
         self.jit_compile = compiling.checked(jit_compile, self.replicas, check_numerics)
         self.accumulate_steps, self.check_numerics = int(accumulate_steps), bool(check_numerics)
         self._guard = Guard(self, on_non_finite, max_non_finite)
-        self._traces = Traces(max_traces)
         self._columns = Columns(self.metrics)
-        # By what is trained on: what "auto" came to.
-        self._chosen: dict[tuple, bool | str] = {}
-        self._compiled: bool | str | None = None
+        with tf.device("CPU"):
+            self._stop = tf.Variable(False, trainable=False)
+        self._loops = Loops(self, self._columns, self._stop, max_traces)
         paths = variable_paths(model)
         with self.replicas.scope():
             # Slots for frozen variables too: thawing them later needs nothing new.
@@ -122,19 +119,17 @@ class Trainer:
                 average.init(paths)
         self.replicas.check(optimizer, "optimizer")
         self.state = TrainState(model, optimizer, seed, self._columns.width, average, loss_scale)
-        with tf.device("CPU"):
-            self._stop = tf.Variable(False, trainable=False)
         self._steps_per_epoch = 0
 
     @property
     def traces(self) -> int:
         """How often the training loop was traced."""
-        return self._traces.count
+        return self._loops.traces.count
 
     @property
     def compiled(self) -> bool | str | None:
         """What `jit_compile` came to in the newest fit: False, True or "loop"; None before the first."""
-        return self._compiled
+        return self._loops.compiled
 
     @property
     def rolls_back(self) -> bool:
@@ -212,9 +207,7 @@ class Trainer:
         Where batches differ in more than their rows, as sequences of several widths do, the narrower ones are padded
         with zeros at their ends.
         """
-        predict = self._traces.get(
-            "predict", {}, lambda: prediction_step(self.model, compute_dtype=self.precision.compute)
-        )
+        predict = self._loops.prediction()
         with self.averaged(), told_by(pipeline):
             batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
         return tf.nest.map_structure(lambda *parts: joined(parts), *batches)
@@ -283,27 +276,25 @@ class Trainer:
             if self._over(run):
                 break
             traces = self.traces
-            chosen, facts, loop = self._training_loop(run, feed.element_spec())
-            self._compiled = chosen
-            iterator = feed.iterator(loop.numbers if chosen == "loop" else None)
+            loop = self._loops.training(run, feed.element_spec())
+            whole = self.compiled == "loop"
+            iterator = feed.iterator(loop.numbers if whole else None)
             fresh = loop.experimental_get_tracing_count() == 0
             begun = time.perf_counter()
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
             count = 1 if fresh or self.check_numerics else run.next_boundary() - run.step
             checks = checked_numerics() if self.check_numerics and fresh else contextlib.nullcontext()
             try:
-                with explained(bool(chosen)), self._guard.watching(run), checks, told_by(run.train):
+                with explained(bool(self.compiled)), self._guard.watching(run), checks, told_by(run.train):
                     rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
             except NotCompiled:
-                if self.jit_compile != "auto":
+                if not self._loops.falls_back(traces):
                     raise
                 # Nothing has moved but the iterator.
-                self._chosen[facts] = False
-                self._traces.forgive(traces)
                 feed.leave()
                 continue
             now = time.perf_counter()
-            if len(rows) < count and (chosen == "loop" or self.replicas.copies_ahead):
+            if len(rows) < count and (whole or self.replicas.copies_ahead):
                 # A loop that was stopped may have fetched a batch that no step has seen.
                 feed.leave()
             if run.history.time_to_first_step_s is None:
@@ -381,61 +372,10 @@ class Trainer:
 
     def _evaluate(self, pipeline: Any, *, stoppable: bool) -> np.ndarray:
         dataset = pipeline.evaluation(**self.replicas.shard())
-        loop = self._traces.get(
-            "evaluation",
-            specs(dataset.element_spec),
-            lambda: evaluation_loop(
-                self.model,
-                self.objective,
-                self.metrics,
-                self._columns,
-                self._stop,
-                replicas=self.replicas,
-                compute_dtype=self.precision.compute,
-            ),
-        )
+        loop = self._loops.evaluation(dataset.element_spec)
         batches = int(dataset.cardinality())
         if batches < 1:
             raise ValueError("the number of batches of pipeline.evaluation() must be known, finite and at least 1")
         with self.averaged(), told_by(pipeline):
             sums = loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
         return self.replicas.worker_sum(sums)
-
-    def _training_loop(self, run: Run, spec: Any) -> tuple[bool | str, tuple, Callable]:
-        """How the loop is compiled, the facts which that follows from, and the loop."""
-        facts = {**specs(spec), "frozen": ", ".join(frozen_names(self.model)) or "none"}
-        key, objective = tuple(facts.items()), checked_for(self.objective, run.train)
-        if key not in self._chosen:
-            self._chosen[key] = compiling.choice(
-                self.jit_compile,
-                self.model,
-                objective,
-                spec,
-                compute_dtype=self.precision.compute,
-                replicas=self.replicas,
-                graph=self.accumulate_steps > 1 or self.check_numerics or getattr(run.train, "saves_iterator", False),
-            )
-        chosen = self._chosen[key]
-        whole = chosen == "loop"
-
-        def make():
-            one_step = stepper(
-                self.state,
-                objective,
-                self.metrics,
-                self._columns,
-                replicas=self.replicas,
-                cut=Cut(self.accumulate_steps, chosen is True, unrolled=whole),
-                compute_dtype=self.precision.compute,
-                norms=run.norms,
-                in_xla=whole,
-            )
-            if whole:
-                numbers = sum(v.shape.num_elements() for v in trainable_variables(self.model))
-                return WholeLoop(one_step, self._columns, self._stop, numbers=numbers, on_trace=self._traces.traced)
-            return training_loop(
-                one_step, self._columns, self._stop, replicas=self.replicas, on_trace=self._traces.traced
-            )
-
-        facts |= {"norms": run.norms, "jit_compile": chosen}
-        return chosen, key, self._traces.get("training", facts, make)
