@@ -14,7 +14,7 @@ import zlib
 import numpy as np
 
 from data import files
-from data.sources import Arrays, Info, check_labels
+from data.sources import Arrays, Info, check_labels, check_weights
 
 _NAMES = ("inputs", "labels", "weights")
 _HEADER = re.compile(
@@ -62,6 +62,7 @@ class NpyFiles:
         for name, array in rows.items():
             check_finite(array, self._paths[name], indices)
         _check_labels(rows, self.info, self._paths.get("labels"), indices)
+        check_weights(rows, self.info, indices)
         return rows
 
 

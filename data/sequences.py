@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from data.sources import Info, check_labels
+from data.sources import Info, check_labels, check_weights
 
 
 class Sequences:
@@ -52,6 +52,7 @@ class Sequences:
                 raise ValueError(f"{info.name}: expected {len(rows)} {name}, found shape {array.shape}")
         self.info = dataclasses.replace(info, input_shape=(None,))
         check_labels(self._others, self.info)
+        check_weights(self._others, self.info)
 
     def __len__(self):
         return len(self.lengths)

@@ -82,6 +82,7 @@ class Arrays:
             raise ValueError(f"{self.info.name}: expected at least one example, found {shapes}")
         if not mapped:
             check_labels(self._arrays, self.info)
+            check_weights(self._arrays, self.info)
 
     def __len__(self):
         return len(self._arrays["inputs"])
@@ -90,6 +91,7 @@ class Arrays:
         rows = {name: array[indices] for name, array in self._arrays.items()}
         if self.arrays is None:
             check_labels(rows, self.info, indices)
+            check_weights(rows, self.info, indices)
         return rows
 
 
@@ -155,6 +157,15 @@ def texts(items):
     array = np.empty(len(items), object)
     array[:] = items
     return array
+
+
+def check_weights(arrays, info, rows=None):
+    """Refuse weights below 0; `rows` as in `check_labels`. ValueError names the data set, the row and the weight."""
+    below = np.argwhere(arrays["weights"] < 0) if "weights" in arrays else np.empty(0)
+    if below.size:
+        row, value = below[0][0], arrays["weights"][tuple(below[0])]
+        row = row if rows is None else rows[row]
+        raise ValueError(f"{info.name}: the weight in row {row} is {value}, expected 0 or more")
 
 
 def check_labels(arrays, info, rows=None):

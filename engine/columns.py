@@ -75,7 +75,7 @@ class Columns:
         data_loss = self.get(row, "loss") / weight if weight else 0.0
         penalty = self.get(row, "penalty") / examples if examples else 0.0
         sums = self.metric_sums(row)
-        results = {name: metric.result(sums[name]) for name, metric in self.metrics.items()}
+        results = {name: float(metric.result(sums[name])) for name, metric in self.metrics.items()}
         return {"loss": data_loss + penalty, "data_loss": data_loss, **results}
 
     def metric_sums(self, row: np.ndarray) -> dict[str, np.ndarray]:

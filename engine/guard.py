@@ -61,8 +61,10 @@ class Guard:
         else:
             for hook in run.active_hooks:
                 hook.rollback(run)
+            # What was to end the fit at this boundary has not come to pass.
+            run.stopped_by = None
             run.move_to(epoch, index + 1)
-            run.history.cut(run.step)
+            run.history.cut(run)
             for hook in run.active_hooks:
                 hook.on_rollback(run)
         state.non_finite.assign(count)
@@ -127,7 +129,7 @@ _DOES = {"skip": "the step is skipped", "rollback": "going back to the checkpoin
 
 
 def _again(run: Run, seed: int, epoch: int, index: int) -> Any:
-    """The batch at a position, where the pipeline can go there."""
-    if getattr(run.train, "saves_iterator", False):
+    """The batch at a position, where there is one and the pipeline that training read can go there."""
+    if index < 0 or getattr(run.read, "saves_iterator", False):
         return None
-    return next(iter(run.train.training(seed, epoch, index)))
+    return next(iter(run.read.training(seed, epoch, index)))

@@ -1,6 +1,7 @@
 """What a fit leaves behind: one record a loop and evaluation, and the loss of every single step."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +36,11 @@ class History:
         numbers = np.arange(first, first + len(steps))
         self._parts.append({"step": numbers, **{name: np.array([step[name] for step in steps]) for name in steps[0]}})
 
-    def cut(self, step: int) -> None:
-        """Forgets what came after a step."""
-        self.records[:] = [record for record in self.records if record["step"] <= step]
+    def cut(self, run: Any) -> None:
+        """Forgets what a run that went back will tell again, as `Run.told` has it."""
+        self.records[:] = [record for record in self.records if run.told(record["step"], record["split"])]
         if self.steps:
-            kept = self.steps["step"] <= step
+            kept = self.steps["step"] <= run.step
             self._parts[:] = [{name: values[kept] for name, values in self.steps.items()}] if kept.any() else []
 
     @property

@@ -11,7 +11,7 @@ from engine.cut import Cut
 from engine.evaluation import evaluation_loop, prediction_step
 from engine.loop import stepper, training_loop
 from engine.names import frozen_names, trainable_variables
-from engine.objective import checked_for
+from engine.objective import checked_for, classes_of
 from engine.run import Run
 from engine.traces import Traces, specs
 from engine.whole_loop import WholeLoop
@@ -35,8 +35,14 @@ class Loops:
     def training(self, run: Run, spec: Any) -> Callable:
         """The loop that trains on batches of `spec`; a `WholeLoop` where `compiled` is "loop"."""
         trainer = self.trainer
-        facts = {**specs(spec), "frozen": ", ".join(frozen_names(trainer.model)) or "none"}
-        objective = checked_for(trainer.objective, run.train)
+        streamed = bool(getattr(run.train, "saves_iterator", False))
+        objective, classes = checked_for(trainer.objective, run.train), classes_of(run.train)
+        facts = {
+            **specs(spec),
+            "frozen": ", ".join(frozen_names(trainer.model)) or "none",
+            "classes": classes,
+            "streamed": streamed,
+        }
         self._newest = tuple(facts.items())
         if self._newest not in self._chosen:
             self._chosen[self._newest] = compiling.choice(
@@ -46,9 +52,7 @@ class Loops:
                 spec,
                 compute_dtype=trainer.precision.compute,
                 replicas=trainer.replicas,
-                graph=trainer.accumulate_steps > 1
-                or trainer.check_numerics
-                or getattr(run.train, "saves_iterator", False),
+                graph=trainer.accumulate_steps > 1 or trainer.check_numerics or streamed,
             )
         self.compiled = self._chosen[self._newest]
         facts |= {"norms": run.norms, "jit_compile": self.compiled}

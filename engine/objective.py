@@ -67,8 +67,9 @@ class Supervised:
 
     def __call__(self, model: tf.Module, batch: Mapping[str, Any], training: Any) -> Terms:
         """The terms of one slice."""
-        outputs = call_model(model, batch["inputs"], training)
-        labels = batch["labels"]
+        if "labels" not in batch:
+            raise ValueError(f"Supervised needs labels, and the batch has {', '.join(batch)} only")
+        outputs, labels = call_model(model, batch["inputs"], training), batch["labels"]
         if self.ignore_class is not None:
             labels = tf.convert_to_tensor(labels)
             counted = tf.not_equal(labels, tf.constant(self.ignore_class, labels.dtype))
@@ -102,10 +103,14 @@ def as_objective(objective: Callable | str) -> Callable[..., Terms]:
     return Supervised(objective) if len(needed) == 2 and "training" not in {p.name for p in parameters} else objective
 
 
+def classes_of(pipeline: Any) -> int | None:
+    """How many classes the data of a pipeline has, if it says so."""
+    return getattr(getattr(pipeline, "info", None), "classes", None)
+
+
 def checked_for(objective: Callable[..., Terms], pipeline: Any) -> Callable[..., Terms]:
     """The objective, refusing at trace time a model with fewer outputs than the data has classes."""
-    classes = getattr(getattr(pipeline, "info", None), "classes", None)
-    loss = getattr(objective, "loss", None)
+    classes, loss = classes_of(pipeline), getattr(objective, "loss", None)
     if not classes or getattr(loss, "func", loss) is not losses_module.sparse_categorical_crossentropy:
         return objective
 

@@ -16,6 +16,7 @@ class Run:
     """A fit under way.
 
     trainer, state: whose; train, validation: the pipelines; epochs, max_steps, evaluate_every: as asked of `fit`.
+    read: the pipeline that the newest steps were read from, when a hook has put another one in its place.
     hooks: all of them; active_hooks: those that run on this worker.
     history: grows as it goes; stopped_by: None, or why the fit ends.
     last_norms: gradient_norm, parameter_norm, update_norm of the last step, if a hook asked for norms.
@@ -53,7 +54,7 @@ class Run:
                 parts,
             )
         self.trainer, self.state = trainer, trainer.state
-        self.train, self.validation = train, validation
+        self.train, self.validation, self.read = train, validation, train
         self.epochs, self.max_steps, self.evaluate_every = epochs, max_steps, evaluate_every
         self.hooks = list(hooks)
         self.active_hooks = [hook for hook in self.hooks if self.chief or not hook.chief_only]
@@ -140,7 +141,9 @@ class Run:
         return due or self.step >= self.total_steps
 
     def stop(self, reason: str) -> None:
-        """Ends the fit after this boundary; the first reason stays, but for numbers that are not finite."""
+        """Ends the fit after this boundary, or if called between two, before the next step; the boundary's work is then
+        done when the run is resumed. The first reason stays, but for numbers that are not finite.
+        """
         self.stopped_by = reason if reason == "non_finite" else self.stopped_by or reason
 
     def facts(self) -> dict:
@@ -185,13 +188,23 @@ class Run:
     def move_to(self, epoch: int, index: int) -> None:
         """Puts the position in the data elsewhere; `index` may be the epoch's end."""
         state, ended = self.state, index == self.steps_per_epoch
-        if self.index == 0:
-            # These sums are of the epoch before.
+        if self.index == 0 or self.epoch != epoch:
+            # These sums are of an epoch before.
             state.epoch_sums.assign(np.zeros_like(state.epoch_sums.numpy()))
         state.epoch.assign(epoch + ended)
         state.index.assign(0 if ended else index)
         if ended:
             state.reported.assign(self.step - 1)
+
+    def broken_off(self) -> None:
+        """To be called where a compiled call ended in an error: the steps it had made are done, but left no rows."""
+        steps = int(self.state.step) - self._step
+        done = self.index + steps
+        if steps and self.index == 0:
+            self.state.epoch_sums.assign(np.zeros_like(self.state.epoch_sums.numpy()))
+        self._step += steps
+        self.state.epoch.assign_add(done // self.steps_per_epoch)
+        self.state.index.assign(done % self.steps_per_epoch)
 
     def boundary_done(self) -> None:
         """Marks this boundary's work as done and starts the next loop's sums."""

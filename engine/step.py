@@ -87,7 +87,7 @@ def step(
     in_xla: the step is part of an XLA program. The same results, without a branch: XLA copies what a branch may write,
         while a choice between new values and old ones costs nothing.
 
-    Σ wᵢ not above 0: no update; only the optimizer's `step` advances, and with it the schedule.
+    Σ wᵢ not above 0: no update; only the optimizer's `step` advances, and with it the schedule. Moving statistics stay.
     A loss, a sum of weights or a gradient that is not finite (nor is one whose sum of squares leaves its dtype):
     nothing at all moves, moving statistics included. That costs one pass over the gradients, and works under XLA.
     A variable that neither the loss nor the penalty reaches is a ValueError of the optimizer's, naming it.
@@ -120,7 +120,7 @@ def step(
         if hasattr(optimizer, "step"):
             optimizer.step.assign_add(tf.cast(finite, optimizer.step.dtype))
         for variable, before in moving:
-            variable.assign(tf.where(finite, variable, before))
+            variable.assign(before)
 
     if in_xla:
         _select(moves, update, skip, [*updated, *(variable for variable, _ in moving)])

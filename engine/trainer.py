@@ -99,8 +99,10 @@ class Trainer:
         for name, value in (("steps_per_loop", steps_per_loop), ("accumulate_steps", accumulate_steps)):
             if not is_count(value):
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if not -(2**63) <= seed < 2**63:
-            raise ValueError(f"seed must fit 64 bits, got {seed}")
+        if not isinstance(seed, int | np.integer) or not -(2**63) <= seed < 2**63:
+            raise ValueError(f"seed must be a whole number that fits 64 bits, got {seed!r}")
+        if not isinstance(metrics or {}, Mapping) or not all(hasattr(m, "sums") for m in (metrics or {}).values()):
+            raise TypeError(f"metrics must be metrics by name, see engine.metrics; got {metrics!r}")
         self.model, self.optimizer, self.metrics = model, optimizer, dict(metrics or {})
         self.objective = as_objective(objective)
         self.seed, self.steps_per_loop = int(seed), int(steps_per_loop)
@@ -149,18 +151,22 @@ class Trainer:
         """Trains until `epochs` epochs or `max_steps` updates are done in all, earlier fits and resumed runs included.
 
         train, validation: pipelines (`data.Pipeline`). Validation comes at each epoch's end, or every
-        `evaluate_every` steps, and at the end.
+        `evaluate_every` steps, and where `epochs` or `max_steps` end the fit.
         hooks: run between compiled loops, in their order.
 
         SIGINT and SIGTERM end the fit at the next step, `history.stopped_by == "signal"`; a second one kills. One that
         comes after the last step ends nothing, and is in `history.signal`.
-        Raises `NonFinite`, which holds the history, where numbers are not finite and `on_non_finite` says so.
+        Raises `NonFinite`, which holds the history, where numbers are not finite and `on_non_finite` says so. After any
+        other error, such as one of the data's source, another fit goes on at the batch that stopped this one.
         """
         self.replicas.check_outside("fit")
         if self.state.holds_average:
             raise RuntimeError(
                 "fit within averaged(): the model holds its averages now, and training them would be lost"
             )
+        _check_pipeline("train", train, "training")
+        if validation is not None:
+            _check_pipeline("validation", validation, "evaluation")
         run = self._prepare(train, epochs, max_steps, validation, evaluate_every, hooks)
         started = time.perf_counter()
         traces = self.traces
@@ -184,8 +190,9 @@ class Trainer:
                     raise
                 raise WorkerLost(error) from error
             finally:
-                for hook in run.active_hooks:
-                    hook.close()
+                with contextlib.ExitStack() as closing:
+                    for hook in reversed(run.active_hooks):
+                        closing.callback(hook.close)
         run.history.signal = caught[0] if caught else None
         self._guard.raise_if_met(run)
         return run.history
@@ -207,6 +214,7 @@ class Trainer:
         Where batches differ in more than their rows, as sequences of several widths do, the narrower ones are padded
         with zeros at their ends.
         """
+        _check_pipeline("predict", pipeline, "evaluation")
         predict = self._loops.prediction()
         with self.averaged(), told_by(pipeline):
             batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
@@ -230,6 +238,9 @@ class Trainer:
     def _prepare(self, train, epochs, max_steps, validation, evaluate_every, hooks) -> Run:
         # Each of several workers would need a state of its own: there, the position is read up to.
         saved = [SavedIterator()] if getattr(train, "saves_iterator", False) and self.replicas.workers == 1 else []
+        hooks = list(hooks) if isinstance(hooks, Iterable) else hooks
+        if not isinstance(hooks, list) or not all(isinstance(hook, Hook) for hook in hooks):
+            raise TypeError(f"hooks must be a sequence of engine.hooks.Hook, got {hooks!r}")
         # What saves the state comes last, when every other hook has done its part.
         hooks = sorted([*hooks, *saved], key=lambda hook: hook.saves)
         names = [hook.name for hook in hooks]
@@ -279,6 +290,7 @@ class Trainer:
             loop = self._loops.training(run, feed.element_spec())
             whole = self.compiled == "loop"
             iterator = feed.iterator(loop.numbers if whole else None)
+            run.read = run.train
             fresh = loop.experimental_get_tracing_count() == 0
             begun = time.perf_counter()
             # A first call traces: one step of it tells when training began and leaves the other calls clean to time.
@@ -288,11 +300,18 @@ class Trainer:
                 with explained(bool(self.compiled)), self._guard.watching(run), checks, told_by(run.train):
                     rows, _, halted = (result.numpy() for result in loop(iterator, tf.constant(count)))
             except NotCompiled:
-                if not self._loops.falls_back(traces):
+                moved = int(self.state.step) - run.step
+                run.broken_off()
+                if moved or not self._loops.falls_back(traces):
                     raise
                 # Nothing has moved but the iterator.
                 feed.leave()
                 continue
+            except BaseException:
+                if fresh and not loop.experimental_get_tracing_count():
+                    self._loops.traces.forgive(traces)
+                run.broken_off()
+                raise
             now = time.perf_counter()
             if len(rows) < count and (whole or self.replicas.copies_ahead):
                 # A loop that was stopped may have fetched a batch that no step has seen.
@@ -361,7 +380,12 @@ class Trainer:
             for hook in run.active_hooks:
                 hook.on_evaluate_end(run, record)
         if run.epoch_ended:
-            record = {"split": "train", **position, **self._columns.values(self.state.epoch_sums.numpy())}
+            sums = self.state.epoch_sums.numpy()
+            values = self._columns.values(sums)
+            if self._columns.get(sums, "steps") == self._columns.get(sums, "skipped_steps"):
+                # Of an epoch whose steps were all skipped or rolled back nothing is known.
+                values = dict.fromkeys(values, float("nan"))
+            record = {"split": "train", **position, **values}
             for hook in run.active_hooks:
                 hook.on_epoch_end(run, record)
         run.check_finished()
@@ -371,6 +395,7 @@ class Trainer:
         return True
 
     def _evaluate(self, pipeline: Any, *, stoppable: bool) -> np.ndarray:
+        _check_pipeline("evaluate", pipeline, "evaluation")
         dataset = pipeline.evaluation(**self.replicas.shard())
         loop = self._loops.evaluation(dataset.element_spec)
         batches = int(dataset.cardinality())
@@ -379,3 +404,8 @@ class Trainer:
         with self.averaged(), told_by(pipeline):
             sums = loop(iter(dataset), tf.constant(batches), tf.constant(stoppable))[1].numpy()
         return self.replicas.worker_sum(sums)
+
+
+def _check_pipeline(name: str, pipeline: Any, method: str) -> None:
+    if not callable(getattr(pipeline, method, None)):
+        raise TypeError(f"{name}: expected a pipeline, such as data.Pipeline(data.Arrays(…), 32); got {pipeline!r:.80}")

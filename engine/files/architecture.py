@@ -176,7 +176,7 @@ class Decoder:
     def _named(self, name):
         if not isinstance(name, str) or name not in self._registry:
             raise ModelFileError(
-                f"{str(name)[:80]!r} is not registered: import the module that does so (layers.register)"
+                f"{str(name)[:80]!r} is not registered: import the module that does so (layers.register), or layers"
             )
         return self._registry[name]
 

@@ -19,6 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from engine.files.errors import reason
+from engine.files.replacing import REPLACED, replace
 
 FORMAT = 2
 READABLE = (1, 2)
@@ -60,8 +61,7 @@ def save(folder: Path, values: Mapping[str, Any], **facts) -> Path:
         (aside / _MANIFEST).write_text(json.dumps({**facts, "sha256": _digest(facts)}, indent=1) + "\n")
         for path in (*aside.iterdir(), aside):
             sync(path)
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+        replace(folder, aside)
         sync(folder.parent)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(aside, ignore_errors=True)
@@ -131,7 +131,12 @@ def facts_of(folder: Path) -> dict:
 
 def folders(directory: Path) -> list[Path]:
     """The checkpoints of steps below `directory`, oldest first, harmed ones among them."""
-    return sorted(path for path in directory.glob("step-*") if path.name[len("step-") :].isdigit())
+    return sorted((path for path in directory.glob("step-*") if path.name[len("step-") :].isdigit()), key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(folder.name.rpartition("-")[2])
 
 
 def latest(directory: Path, *, set_aside: bool = False) -> Path | None:
@@ -241,7 +246,7 @@ def retain(directory: Path, last: int, best: int = 0, every: int | None = None, 
 def remove_after(directory: Path, last: Path) -> None:
     """Removes the checkpoints that are newer than one of them."""
     for folder in folders(directory):
-        if folder > last:
+        if step_of(folder) > step_of(last):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -253,8 +258,9 @@ def _fact(folder: Path, name: str) -> Any:
 
 def sweep(directory: Path) -> None:
     """Removes what interrupted writes left behind, but for what was complete and lacked its name only."""
-    for leftover in directory.glob(f"{_ASIDE}*"):
-        folder = directory / leftover.name.removeprefix(_ASIDE).rpartition("-")[0]
+    new, replaced = (sorted(directory.glob(f"{kind}*")) for kind in (_ASIDE, REPLACED))
+    for leftover in (*new, *replaced):
+        folder = directory / leftover.name.removeprefix(_ASIDE).removeprefix(REPLACED).rpartition("-")[0]
         with contextlib.suppress(CheckpointError, OSError):
             if not folder.exists() and manifest(leftover):
                 # A process that replaces a checkpoint and dies in between has taken away the old one already.

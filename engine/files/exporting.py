@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from engine.files.replacing import replace
 from engine.objective import call_model
 
 _TOLERANCE = 1e-4
@@ -58,22 +59,17 @@ def export(
     holder = tf.Module()
     holder.model = model
     aside = folder.with_name(f".writing-{folder.name}-{os.getpid()}")
-    replaced = folder.with_name(f".replaced-{folder.name}-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         tf.saved_model.save(holder, str(aside), signatures={name: served})
         given = example if isinstance(example, Mapping) else {} if example is None else {"inputs": example}
         examples = {key: _example(given.get(key, named[key]), spec) for key, spec in specs.items()}
         _compare(tf.saved_model.load(str(aside)).signatures[name](**examples), compute(**examples))
-        if folder.exists():
-            # Moved, then removed: a process that ends in between leaves one of the two whole, beside its name.
-            folder.rename(replaced)
-        aside.rename(folder)
+        replace(folder, aside)
     except OSError as error:
         raise OSError(f"{folder} could not be written: {error.strerror or error}") from error
     finally:
-        for leftover in (aside, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 

@@ -12,7 +12,9 @@ from engine.files.checkpoints import PREFIX, CheckpointError, manifest, resolve,
 from engine.files.models import WeightsReader
 from engine.names import variable_paths
 
-_MODEL, _AVERAGE = "model.", "average.averages."
+_MODEL = "model."
+# Of an average of its own, or that of a schedule-free rule, perhaps within others.
+_AVERAGE = re.compile(r"(?:average\.averages|optimizer\.(?:.+\.)?slots\.x)\.(.+)")
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -151,7 +153,7 @@ def restore_model(
     folder = reader.folder
     saved = {name[len(_MODEL) :]: name for name in reader.shapes if name.startswith(_MODEL)}
     if averaged:
-        averages = {name[len(_AVERAGE) :]: name for name in reader.shapes if name.startswith(_AVERAGE)}
+        averages = {m[1]: name for name in reader.shapes if (m := _AVERAGE.fullmatch(name))}
         if not averages:
             raise CheckpointError(f"checkpoint {folder} holds no averages of the weights")
         saved |= averages

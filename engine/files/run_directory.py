@@ -101,7 +101,10 @@ class RunDirectory:
     def result(self) -> dict | None:
         """What `result.json` says, or None before the run ended."""
         file = self.path / "result.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        try:
+            return json.loads(file.read_text()) if file.exists() else None
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged ({error}): without it the run goes on from its checkpoint") from None
 
     def write_result(self, result: Mapping) -> None:
         """Writes `result.json`; numbers that are not finite become null."""

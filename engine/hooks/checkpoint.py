@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class Checkpoint(Hook):
     next; the last one of a fit must succeed (OSError).
 
     Model, optimizer and position must fit exactly, as must what the run is made of: seed, batch size, length and
-    precision (CheckpointError names what differs). A hook that the checkpoint does not know starts fresh, with a
-    notice; one that only the checkpoint knows is an error unless named in `drop`.
+    precision (CheckpointError names what differs). A hook that the checkpoint does not know, or knows with other
+    variables, starts fresh, with a notice; one that only the checkpoint knows is an error unless named in `drop`.
     """
 
     saves = True
@@ -67,6 +67,9 @@ class Checkpoint(Hook):
         self._watched = Watched(monitor, mode) if keep_best else None
         self._monitored: tuple[int, float] | None = None
         self._saved: int | None = None
+        self._resumed: int | None = None
+        self._write: Callable | None = None
+        self._fresh: dict[str, Any] = {}
         self._saved_at = time.monotonic()
         self._number = 0
         self._lock: Lock | None = None
@@ -80,7 +83,10 @@ class Checkpoint(Hook):
     def restore(self, run: Any) -> None:
         """Sets the state from the newest whole checkpoint, if there is one; all workers from the chief's, or none."""
         self._saved, self._number, self._monitored, self._saved_at = None, 0, None, time.monotonic()
+        self._resumed = None
+        self._fresh = checkpoints.snapshot(_of_hooks(run)) if run.trainer.rolls_back else {}
         self._restore_newest(run, checkpoints.latest)
+        self._resumed = -1 if self._saved is None else self._saved
         self._writer = Writer("tapeline-checkpoint") if run.chief else None
 
     def _restore_newest(self, run: Any, find: Callable) -> None:
@@ -91,7 +97,7 @@ class Checkpoint(Hook):
                 self._lock.acquire()
                 checkpoints.sweep(self.directory)
                 folder = find(self.directory, set_aside=True)
-                newest = _step(folder) + 1 if folder else 0
+                newest = checkpoints.step_of(folder) + 1 if folder else 0
         except (checkpoints.CheckpointError, OSError) as error:
             failed = error
         newest = int(replicas.worker_sum(newest))
@@ -133,8 +139,10 @@ class Checkpoint(Hook):
         ]
         if differing:
             raise checkpoints.CheckpointError(f"checkpoint {folder} is of another run: {'; '.join(differing)}")
-        known = {path.split(".")[1] for path in reader.shapes if path.startswith("hooks.")}
-        known -= set(self.drop)
+        there, here = _by_hook(reader.shapes), _by_hook(_of_hooks(run))
+        # What this fit has saved is not what was to be dropped.
+        drop = self.drop if self._resumed is None or checkpoints.step_of(folder) <= self._resumed else ()
+        known = set(there) - set(drop)
         unknown = known - {hook.name for hook in run.hooks}
         if unknown:
             raise checkpoints.CheckpointError(
@@ -145,14 +153,21 @@ class Checkpoint(Hook):
         for path in NEW:
             if path not in reader:
                 variables.pop(path).assign(0)
-        fresh = {p.split(".")[1] for p in variables if p.startswith("hooks.")} - known
+        fresh = set(here) - known
         for name in sorted(fresh):
             print(f"hook {name} is not in checkpoint {folder}: it starts fresh", file=sys.stderr)
+        other = {name for name in set(here) & known if here[name] != there[name]}
+        for name in sorted(other):
+            print(f"hook {name} has other variables than in checkpoint {folder}: it starts fresh", file=sys.stderr)
+        fresh |= other
         restore(
             reader,
             {p: v for p, v in variables.items() if not (p.startswith("hooks.") and p.split(".")[1] in fresh)},
-            ignore=[f"hooks.{name}." for name in self.drop],
+            ignore=[f"hooks.{name}." for name in (*drop, *other)],
         )
+        for path, value in self._fresh.items():
+            if path.split(".")[1] in fresh:
+                variables[path].assign(value)
         run.restored()
         self._saved, self._number = run.step, reader.facts.get("number", 0)
 
@@ -165,7 +180,7 @@ class Checkpoint(Hook):
         self._look(run, record)
 
     def _look(self, run: Any, record: dict) -> None:
-        if self._watched and record["split"] == self._watched.split:
+        if self._watched and self._watched.sees(record):
             self._monitored = (run.step, record[self._watched.value])
 
     def on_boundary(self, run: Any) -> None:
@@ -181,8 +196,9 @@ class Checkpoint(Hook):
         if run.stopped_by != "non_finite" and self._saved != run.step:
             self._save(run, due=False)
         if self._writer and not self._written():
-            # What is to go on from here must be there: once more, now that nothing else is to be done.
-            self._save(run, due=False)
+            # What is to go on from here must be there: once more the same, now that nothing else is to be done. (The
+            # model may hold its best weights by now.)
+            self._begin_to_write(_failed_to_sync(run))
             self._writer.join()
 
     def _save(self, run: Any, *, due: bool) -> None:
@@ -206,12 +222,23 @@ class Checkpoint(Hook):
         folder, rolls_back = self._folder(run.step), run.trainer.rolls_back
 
         def write():
-            if failed:
-                raise failed
             checkpoints.save(folder, values, **facts)
             checkpoints.retain(self.directory, self.keep, self.keep_best, self.keep_every, due=rolls_back)
 
-        self._writer.submit(write)
+        self._write = write
+        self._begin_to_write(failed)
+
+    def _begin_to_write(self, failed: OSError | None) -> None:
+        write = self._write
+
+        def job():
+            if failed:
+                raise failed
+            write()
+            # What it holds is as large as the model.
+            self._write = None
+
+        self._writer.submit(job)
 
     def _written(self) -> bool:
         """Waits for the write under way; False, and a report, if it failed."""
@@ -231,6 +258,20 @@ class Checkpoint(Hook):
         self._writer = self._lock = None
 
 
+def _of_hooks(run: Any) -> dict:
+    """The hooks' variables by path."""
+    return {path: v for path, v in run.state.variables_by_path().items() if path.startswith("hooks.")}
+
+
+def _by_hook(paths: Iterable[str]) -> dict[str, set[str]]:
+    """Of paths those of hooks, by the hook's name."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        if path.startswith("hooks."):
+            found.setdefault(path.split(".")[1], set()).add(path)
+    return found
+
+
 def _failed_to_sync(run: Any) -> OSError | None:
     """Why what other hooks have written could not be brought to the disk, if so: a checkpoint would count on it."""
     try:
@@ -239,10 +280,6 @@ def _failed_to_sync(run: Any) -> OSError | None:
     except OSError as error:
         return error
     return None
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.rpartition("-")[2])
 
 
 def _identity(run: Any) -> dict:

@@ -48,6 +48,10 @@ class Watched:
             'mode must be "min" or "max"'
         )
 
+    def sees(self, record: dict) -> bool:
+        """Whether the value is in a record. A mean over an epoch without a step that counted is NaN, and no look."""
+        return record["split"] == self.split and not (self.split == "train" and math.isnan(record[self.value]))
+
     def __str__(self) -> str:
         return f"{self.split}.{self.value}, {self.mode}"
 
@@ -103,7 +107,7 @@ class Monitor(Hook):
         self._look(run, record)
 
     def _look(self, run: Any, record: dict) -> None:
-        if record["split"] != self._watched.split:
+        if not self._watched.sees(record):
             return
         value = record[self._watched.value] * (1 if self._watched.mode == "max" else -1)
         improved = value > float(self.best) + self.min_delta

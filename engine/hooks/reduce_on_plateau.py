@@ -71,7 +71,8 @@ class ReduceOnPlateau(Monitor):
             self.waited.assign(0)
 
     def _reduce(self, run: Any) -> bool:
-        rate = float(self.scale(run.state.step))
+        # Where steps were skipped, the optimizer's step is another than the run's.
+        rate = float(self.scale(getattr(run.trainer.optimizer, "step", run.state.step)))
         # What only rounding puts above min_lr is at it.
         if rate <= self.min_lr * (1 + 1e-12):
             return False
