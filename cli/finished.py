@@ -12,10 +12,12 @@ from absl import flags
 
 import data
 import engine
-from cli import networks, pipelines, trainers
+from cli import networks, pipelines, trainers, training
+from cli.values import output_path
 from layers import nets
 
 FLAGS = flags.FLAGS
+_WHERE = ("data_dir", "download")
 
 flags.DEFINE_enum(
     "mode",
@@ -95,9 +97,7 @@ def predict() -> int:
     """What a finished run's final model takes a person's own pictures or texts for."""
     if not FLAGS.input:
         raise ValueError("--mode=predict needs --input, a picture, a folder of pictures, a text, or a file of texts")
-    path = Path(FLAGS.output) if FLAGS.output else None
-    if path and path.suffix not in (".csv", ".json"):
-        raise ValueError(f"--output={path}: predictions are written as .csv or .json")
+    path = output_path("predictions are written", ".csv", ".json")
     given, top, folder = FLAGS.input, FLAGS.top, _run("predict")
     if networks.is_language_model():
         raise ValueError(f"--mode=predict needs a classifier: {FLAGS.model} goes on with texts, by --mode=generate")
@@ -105,6 +105,8 @@ def predict() -> int:
     trainer = trainers.make_trainer(pipeline, None)[0]
     engine.restore(trainer.model, folder / "checkpoints" / "model")
     if FLAGS.model in networks.MODELS:
+        if pipelines.as_floats(pipeline.source) is None:
+            raise ValueError(f"--mode=predict reads pictures and texts, and {FLAGS.dataset} has numbers of its own")
         source = read = data.OwnPictures(given, pipeline.info.input_shape)
         transform = data.to_float
     else:
@@ -122,29 +124,39 @@ def predict() -> int:
 
 
 def export() -> int:
-    """The final model of a run as `export/`, a SavedModel that takes the data set's own inputs, and as `model.h5`."""
+    """The final model of a run as `export/`, a SavedModel, and as `model.h5`.
+
+    The former takes pictures and numbers as the data set has them. Of texts it takes token ids, and the vocabulary that
+    makes these is written as well.
+    """
     folder = _run("export")
     pipeline = pipelines.make_pipelines()[0]
     model, info = networks.make_model(pipeline.info), pipeline.info
     engine.restore(model, folder / "checkpoints" / "model")
     notes = {"dataset": info.name, "classes": list(info.class_names)}
-    first = pipeline.source[np.arange(min(8, len(pipeline.source)))]["inputs"]
+    first, of_texts = pipelines.first_of(pipeline.source, 8)["inputs"], FLAGS.model not in networks.MODELS
+    as_floats = None if of_texts else pipelines.as_floats(pipeline.source)
     exported = engine.export(
         model,
         folder / "export",
         tf.TensorSpec([None, *info.input_shape], first.dtype),
         example=first,
-        preprocess=_to_float if FLAGS.model in networks.MODELS else None,
+        preprocess=_to_float if as_floats else None,
     )
     whole = engine.save_model(model, folder / "model.h5", training=notes)
-    print(f"{exported} (a SavedModel, compared with the model) and {whole}")
+    written = f"{exported} (a SavedModel, compared with the model) and {whole}"
+    if of_texts and FLAGS.dataset != "char_text":
+        # The classes of char_text are its characters, which the model file knows.
+        pipelines.make_tokenizer(pipelines.splits()[0]).save(folder / "vocabulary.txt")
+        written += f", and what makes its token ids, {folder / 'vocabulary.txt'}"
+    print(written)
     return 0
 
 
 def generate() -> int:
     """The final language model of a run goes on from the prompt; the text is printed."""
     seed = FLAGS.seed
-    folder = _run("generate")
+    folder = _run("generate", also=["seed"])
     if not networks.is_language_model():
         raise ValueError(
             f"--mode=generate needs a run of --model={' or '.join(networks.LANGUAGE_MODELS)}, not {FLAGS.model}"
@@ -154,6 +166,8 @@ def generate() -> int:
     engine.restore(model, folder / "checkpoints" / "model")
     options = {"temperature": FLAGS.temperature, "top_k": FLAGS.top_k, "top_p": FLAGS.top_p, "seed": seed}
     prompt = tokenizer.encode(FLAGS.prompt)
+    if not len(prompt):
+        raise ValueError(f"--prompt={FLAGS.prompt!r} has no token of --tokenizer={FLAGS.tokenizer}: begin with a word")
     found = nets.generate(model, prompt[np.newaxis], FLAGS.length, **options)[0].numpy()
     print(tokenizer.decode(np.concatenate([prompt, found])).decode(errors="replace"))
     return 0
@@ -163,21 +177,36 @@ def _to_float(inputs: tf.Tensor) -> tf.Tensor:
     return data.to_float({"inputs": inputs})["inputs"]
 
 
-def _run(mode: str) -> Path:
-    """The folder of the finished run that a mode is about, once its flags are taken."""
+def _run(mode: str, also: Sequence[str] = ()) -> Path:
+    """The folder of the finished run that a mode is about, once its flags are taken; also: see `_take_flags`."""
     if not FLAGS.run_dir:
         raise ValueError(f"--mode={mode} needs --run_dir, the folder of a finished run")
     folder = Path(FLAGS.run_dir)
-    _take_flags(folder, f"--run_dir={folder}: expected a finished run")
+    _take_flags(folder, f"--run_dir={folder}: expected a finished run", also)
     if not (folder / "checkpoints" / "model").is_dir():
         raise ValueError(f"--run_dir={folder}: the run is not finished: start it again with the same flags to go on")
     return folder
 
 
-def _take_flags(run_dir: Path, expected: str) -> None:
-    """The flags of a run take the place of this command's; on one device, as they change no numbers there."""
+def _take_flags(run_dir: Path, expected: str, also: Sequence[str] = ()) -> None:
+    """The flags of a run take the place of this command's; on one device, as they change no numbers there.
+
+    Where the data are may be said anew. ValueError: another flag is given that is not as it was, but for those that
+    change nothing in a run that is over, and `also`.
+    """
     flagfile = run_dir / "flags.cfg"
     if not flagfile.is_file():
         raise ValueError(f"{expected}, but {flagfile} is not there")
-    # What the run began with is in its weights by now.
-    FLAGS([sys.argv[0], f"--flagfile={flagfile}", "--nojit_compile", "--pretrained="])
+    given = training.given()
+    for name in given:
+        FLAGS[name].unparse()
+    try:
+        # What the run began with is in its weights by now.
+        FLAGS([sys.argv[0], f"--flagfile={flagfile}", "--nojit_compile", "--pretrained="])
+    except flags.Error as error:
+        raise ValueError(f"{flagfile}: {error}") from None
+    for name, value in given.items():
+        if name in _WHERE:
+            FLAGS[name].value = value
+        elif value != FLAGS[name].value and name not in (*training.MAY_CHANGE, "pretrained", *also):
+            raise ValueError(f"--{name}: a finished run has its own; --{' and --'.join(_WHERE)} may be others")

@@ -46,6 +46,11 @@ class Accepted(engine.hooks.Hook):
         self._directory.forget_result()
 
 
+def _switched() -> dict[str, bool]:
+    """The hooks with a state that flags which may change switch on and off, by name, and whether they are on."""
+    return {"exploding_loss": bool(FLAGS.explosion_factor), "early_stopping": FLAGS.early_stopping}
+
+
 def make_hooks(
     directory: run_directory.RunDirectory, lines: dict[str, str], schedule: Callable
 ) -> list[engine.hooks.Hook]:
@@ -66,7 +71,8 @@ def make_hooks(
             keep_best=FLAGS.keep_best,
             keep_every=FLAGS.keep_every,
             monitor=FLAGS.monitor,
-            drop=FLAGS.drop_hooks,
+            # What a flag switches off may have been on.
+            drop=[*FLAGS.drop_hooks, *(name for name, on in _switched().items() if not on)],
         ),
     ]
     if FLAGS.tensorboard:

@@ -9,6 +9,7 @@ from absl import flags
 
 import engine
 from cli import networks, pipelines, trainers
+from cli.values import output_path
 
 FLAGS = flags.FLAGS
 
@@ -28,9 +29,7 @@ flags.DEFINE_integer("profile_steps", 10, "How many steps are looked at.", lower
 
 def summary() -> int:
     """The network's layers with their sizes and costs; with --output a drawing."""
-    suffix = Path(FLAGS.output).suffix if FLAGS.output else None
-    if suffix not in (None, ".mmd", ".dot"):
-        raise ValueError(f"--output={FLAGS.output}: a drawing is .mmd (mermaid) or .dot (Graphviz)")
+    path = output_path("a drawing is written", ".mmd", ".dot")
     info = pipelines.make_pipelines()[0].info
     if FLAGS.model in networks.MODELS:
         spec = tf.TensorSpec([None, *info.input_shape])
@@ -38,32 +37,33 @@ def summary() -> int:
         spec = tf.TensorSpec([None, FLAGS.max_length], tf.int32)
     found = engine.summary(networks.make_model(info), spec)
     print(found)
-    if suffix:
-        Path(FLAGS.output).write_text(found.mermaid() if suffix == ".mmd" else found.dot())
-        print(f"wrote {FLAGS.output}")
+    if path:
+        path.write_text(found.mermaid() if path.suffix == ".mmd" else found.dot())
+        print(f"wrote {path}")
     return 0
 
 
 def lr_find() -> int:
     """The loss over learning rates, one step each, and a suggestion; nothing is kept."""
-    if FLAGS.output and Path(FLAGS.output).suffix != ".png":
-        raise ValueError(f"--output={FLAGS.output}: the curve is drawn as .png")
+    path = output_path("the curve is drawn", ".png")
     trainer, pipeline = _trainer()
     options = {"lowest": FLAGS.lowest_rate, "highest": FLAGS.highest_rate, "steps": FLAGS.sweep_steps}
     found = engine.lr_find(trainer, pipeline, **options)
     print(found)
-    if FLAGS.output:
+    if path:
         try:
-            found.plot(FLAGS.output)
+            found.plot(path)
         except ImportError as error:
             raise ValueError(str(error)) from None
-        print(f"wrote {FLAGS.output}")
+        print(f"wrote {path}")
     return 0
 
 
 def profile() -> int:
     """Some steps under TensorFlow's profiler: the dearest operations as text, all of it for TensorBoard."""
     folder = Path(FLAGS.output or f"profiles/{FLAGS.model}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output={folder}: a profile is a folder, and this is a file")
     trainer, pipeline = _trainer()
     hook = engine.hooks.Profile(folder, FLAGS.profile_first, FLAGS.profile_steps)
     trainer.fit(pipeline, max_steps=FLAGS.profile_first + FLAGS.profile_steps - 1, hooks=[hook])
@@ -73,13 +73,14 @@ def profile() -> int:
 
 def tune() -> int:
     """How fast a step is with each way to compile, and each length of the loop; the fastest as a flagfile."""
+    path = output_path("the flags are written")
     trainer, pipeline = _trainer()
     found = engine.tune(trainer, pipeline)
     lines = "".join(f"--{name}={str(value).lower()}\n" for name, value in found.flags.items())
     print(f"{found}\n\nthe fastest:\n{lines}", end="")
-    if FLAGS.output:
-        Path(FLAGS.output).write_text("# The fastest settings that were found by --mode=tune.\n" + lines)
-        print(f"wrote {FLAGS.output}: give it as one more --flagfile")
+    if path:
+        path.write_text("# The fastest settings that were found by --mode=tune.\n" + lines)
+        print(f"wrote {path}: give it as one more --flagfile")
     return 0
 
 

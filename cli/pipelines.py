@@ -1,8 +1,10 @@
 """What the data is."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -56,6 +58,18 @@ def load(split: str) -> data.Arrays:
     return data.load(FLAGS.dataset, split=split, data_dir=FLAGS.data_dir, download=FLAGS.download, **options)
 
 
+def first_of(source: Any, count: int) -> dict[str, Any]:
+    """The first examples of a source or a stream, as its gather gives them: a dict of arrays."""
+    if getattr(source, "length", 0) is None:
+        return next(source.dataset().batch(count).as_numpy_iterator())
+    return source[np.arange(min(count, len(source)))]
+
+
+def as_floats(source: Any) -> Callable | None:
+    """What makes the numbers that a network takes of a source's inputs: nothing, where they are floats as they are."""
+    return None if np.issubdtype(first_of(source, 1)["inputs"].dtype, np.floating) else data.to_float
+
+
 def splits() -> tuple[data.Arrays, data.Arrays | None, data.Arrays]:
     """Training, validation (or None) and test, as the data set has them."""
     source, stratify = load("train"), not networks.is_language_model()
@@ -76,17 +90,22 @@ def splits() -> tuple[data.Arrays, data.Arrays | None, data.Arrays]:
 def make_pipelines() -> tuple[data.Pipeline, data.Pipeline | None, data.Pipeline]:
     """Training, validation (or None) and test."""
     source, validation, test = splits()
-    augment, transform = data.augment.parse(FLAGS.augment, source.info.classes), data.to_float
-    if FLAGS.model not in networks.MODELS:
+    augment = data.augment.parse(FLAGS.augment, source.info.classes)
+    if FLAGS.model in networks.MODELS:
+        transform = None if source.info.input_shape == () else as_floats(source)
+    else:
         if FLAGS.dataset != "char_text" and source.info.input_shape != ():
             others = ", ".join(networks.MODELS)
             raise ValueError(f"--model={FLAGS.model} takes texts, which {FLAGS.dataset} has not; others are {others}")
         # The vocabulary is that of the training set alone.
+        if getattr(source, "length", 0) is None:
+            raise ValueError(f"--model={FLAGS.model} needs all texts, for its vocabulary: {FLAGS.dataset} is a stream")
         transform, tokenizer = None, make_tokenizer(source)
         source, validation, test = (each and as_tokens(each, tokenizer) for each in (source, validation, test))
     if has_soft_labels():
         # Those of an evaluation take the same form.
-        transform = data.augment.compose(transform, data.one_hot(source.info.classes))
+        one_hot = data.one_hot(source.info.classes)
+        transform = data.augment.compose(transform, one_hot) if transform else one_hot
     source = data.balanced(source, seed=FLAGS.seed) if FLAGS.balanced else source
     options = {"augment": augment, "transform": transform, "weights": _class_weights() or None}
     train = data.Pipeline(source, FLAGS.batch_size, **options)
@@ -122,7 +141,11 @@ def make_tokenizer(source: data.Arrays) -> Any:
     """What turns texts into token ids, learned from a source of texts; that of `char_text` is its own characters."""
     if FLAGS.dataset == "char_text":
         return data.text.Alphabet(source.info.class_names)
-    return TOKENIZERS[FLAGS.tokenizer].train(data.text.texts_of(source), FLAGS.vocabulary_size)
+    texts = data.text.texts_of(source)
+    if networks.is_language_model():
+        # As the windows have them.
+        texts = (text + b"\n" for text in texts)
+    return TOKENIZERS[FLAGS.tokenizer].train(texts, FLAGS.vocabulary_size)
 
 
 def as_tokens(source: data.Arrays, tokenizer: Any) -> data.Arrays:
@@ -137,7 +160,10 @@ def as_tokens(source: data.Arrays, tokenizer: Any) -> data.Arrays:
 def _class_weights() -> dict[int, float]:
     try:
         pairs = [part.split("=") for part in FLAGS.class_weights]
-        return {int(number): float(weight) for number, weight in pairs}
+        weights = {int(number): float(weight) for number, weight in pairs}
     except ValueError:
         given = FLAGS["class_weights"].serialize()
         raise ValueError(f"--class_weights must be class=weight with commas between, got {given}") from None
+    if len(weights) < len(pairs):
+        raise ValueError(f"{FLAGS['class_weights'].serialize()}: a class has one weight")
+    return weights

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -66,8 +66,8 @@ flags.DEFINE_integer("average_start", None, "Updates before the mean begins (swa
 flags.DEFINE_integer("average_every", None, "Updates from one value of the mean to the next (swa).", 1)
 
 
-def make_optimizer(schedule: Callable) -> tf.Module:
-    """The update rule with its schedule, behind the clipping."""
+def make_optimizer(schedule: Callable, paths: Iterable[str]) -> tf.Module:
+    """The update rule with its schedule, behind the clipping; paths: of the variables."""
     limits = {"clip_value": optim.clip_by_value, "clip_norm": optim.clip_by_norm}
     limits["clip_global_norm"] = optim.clip_by_global_norm
     before: list[Any] = [clip(above_0(name)) for name, clip in limits.items() if FLAGS[name].value is not None]
@@ -75,6 +75,8 @@ def make_optimizer(schedule: Callable) -> tf.Module:
     rule, thawed, scale = make_rule(schedule), transfer.thawed_pattern(), above_0("bias_rate")
     if thawed and scale != 1:
         raise ValueError("--bias_rate does not go with --unfreeze_from: each has variables learn at rates of their own")
+    if scale != 1 and not any(path.endswith(".beta") for path in paths):
+        raise ValueError(f"--bias_rate is of normalisation's beta, and --model={FLAGS.model} has none")
     # The first part's rate is the one that the history shows.
     if thawed:
         rule = optim.Partition({"head.*": rule, thawed: make_rule(_share(schedule, FLAGS.unfreeze_rate)), "*": rule})
@@ -100,8 +102,8 @@ def make_schedule(decay_steps: int) -> Callable:
     """How the learning rate moves."""
     schedules, rate = optim.schedules, above_0("learning_rate")
     boundaries = integers("boundaries")
-    if FLAGS.schedule == "piecewise" and not boundaries:
-        raise ValueError("--schedule=piecewise needs --boundaries, the steps at which the rate falls")
+    if FLAGS.schedule == "piecewise" and not (boundaries and min(boundaries) > 0):
+        raise ValueError("--schedule=piecewise needs --boundaries above 0, the steps at which the rate falls")
     schedule = {
         "constant": lambda: schedules.constant(rate),
         "exponential": lambda: schedules.exponential(rate, decay_steps, FLAGS.decay_rate),

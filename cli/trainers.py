@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -21,11 +20,11 @@ def make_trainer(pipeline: data.Pipeline, strategy: tf.distribute.Strategy | Non
     """Model, objective, rule and how they run; and the schedule of the rule."""
     with engine.Replicas(strategy).scope():
         model, schedule = networks.make_model(pipeline.info), rules.make_schedule(FLAGS.decay_steps)
-        optimizer = rules.make_optimizer(schedule)
+        optimizer = rules.make_optimizer(schedule, engine.variable_paths(model))
         if isinstance(model, nets.FastCifar):
             # Its first layer is made of pictures of the training set; a resumed run has it in its checkpoint.
-            first = pipeline.source[np.arange(min(5000, len(pipeline.source)))]
-            model.fit(data.to_float(first)["inputs"])
+            first, as_floats = pipelines.first_of(pipeline.source, 5000), pipelines.as_floats(pipeline.source)
+            model.fit((as_floats(first) if as_floats else first)["inputs"])
     loss, accuracy = "sparse_categorical_crossentropy", engine.metrics.SparseCategoricalAccuracy()
     if pipelines.has_soft_labels():
         loss, accuracy = "categorical_crossentropy", engine.metrics.CategoricalAccuracy()

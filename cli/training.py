@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from absl import flags
@@ -150,11 +151,17 @@ def _summary(result: dict) -> str:
         for split in ("train", "validation", "test")
         if result[split]
     ]
-    return f"stopped by {result['stopped_by']} after step {result['steps']}: {'; '.join(splits)}"
+    said = f": {'; '.join(splits)}" if splits else ""
+    return f"stopped by {result['stopped_by']} after step {result['steps']}{said}"
 
 
 def _shown(value: float | None) -> str:
     return "not finite" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def given() -> dict[str, Any]:
+    """What the command line says of a run: the values of those flags that stand there, by name."""
+    return {flag.name: flag.value for flag in _own_flags() if flag.present and flag.name not in OF_MODES}
 
 
 def _own_flags() -> list[flags.Flag]:

@@ -74,7 +74,7 @@ def frozen_parts(model: tf.Module) -> dict[str, tf.Module]:
     paths = engine.names.module_paths(model)
     for name in FLAGS.freeze:
         if name not in paths or not name:
-            known = ", ".join(path for path in paths if path and path.count(".") < 1)
+            known = ", ".join(path for path in paths if path and path.count(".") < 2)
             raise ValueError(f"--freeze={name}: the network has no such part; it has {known}")
     return {name: paths[name] for name in FLAGS.freeze}
 

@@ -37,7 +37,7 @@ def test_warmup_stable_steps_and_a_plateau_are_put_together():
 @pytest.mark.parametrize("name", rules.AVERAGES)
 def test_every_average_of_the_flags_is_what_it_says(name):
     parse(f"--average={name}", *{"swa": ["--average_every=4", "--average_start=9"]}.get(name, []))
-    average = rules.make_average(rules.make_optimizer(0.1))
+    average = rules.make_average(rules.make_optimizer(0.1, []))
     assert type(average).__name__.lower() == name
     if name != "ema":
         assert (average.start, average.every) == {"swa": (9, 4), "polyak": (0, 1)}[name]

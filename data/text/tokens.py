@@ -36,7 +36,9 @@ def tokens(source, tokenizer, length=None, *, max_length=None, padding="post", t
 
 
 def windows(source, tokenizer, window, step=None):
-    """A source for language models: windows of `window` tokens over all texts, with a line end after each.
+    """A source for language models: windows of `window` tokens over all texts, a line end after each.
+
+    A tokenizer that takes no blanks for tokens, such as `Words`, has nothing of the line ends.
 
     `inputs` and `labels` are int32 `[examples, window]`, `labels[i, t]` being the token after `inputs[i, t]`; windows
     begin every `step` tokens (by default `window`, so that no token is predicted twice). The rest is left out.

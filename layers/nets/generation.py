@@ -1,5 +1,6 @@
 """Texts drawn from a language model, token by token."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -42,10 +43,12 @@ def sample(logits, uniform, *, temperature=1.0, top_k=None, top_p=1.0):
     if not temperature >= 0 or not 0 < top_p <= 1 or not (top_k is None or top_k >= 1):
         found = f"{temperature}, {top_k} and {top_p}"
         raise ValueError(f"sample: expected temperature >= 0, top_k >= 1 and 0 < top_p <= 1, found {found}")
-    kept = 1 if temperature == 0 else min(top_k or classes, classes)
+    # Numbers below that are taken for 0 in a division.
+    largest = temperature < np.finfo(float).tiny
+    kept = 1 if largest else min(top_k or classes, classes)
     values, ids = tf.math.top_k(tf.cast(logits, tf.float64), kept)
     # Of differences to the largest: a temperature near 0 makes them large, and none of them positive.
-    probabilities = tf.nn.softmax((values - values[:, :1]) / (temperature or 1.0))
+    probabilities = tf.nn.softmax((values - values[:, :1]) / (1.0 if largest else temperature))
     before = tf.cumsum(probabilities, 1, exclusive=True)
     chosen = tf.where(before < top_p, probabilities, 0)
     reached = tf.cumsum(chosen, 1)

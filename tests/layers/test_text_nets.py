@@ -154,7 +154,10 @@ def test_over_all_uniforms_classes_come_as_often_as_they_are_likely(logits, temp
     assert min(np.abs(counts - each).max() for each in expected) <= 1.01 / len(GRID)
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0}, {"top_p": 1e-9}, {"temperature": 1e-9}, {"top_k": 1}])
+LIMITS = [{"temperature": 0}, {"temperature": 1e-9}, {"temperature": 1e-320}, {"top_p": 1e-9}, {"top_k": 1}]
+
+
+@pytest.mark.parametrize("options", LIMITS)
 def test_at_their_limits_all_options_take_the_largest(options):
     logits = np.random.default_rng(0).normal(size=[1000, 7])
     np.testing.assert_array_equal(nets.sample(tf.constant(logits), GRID, **options), logits.argmax(1))
