@@ -74,9 +74,15 @@ def frozen_parts(model: tf.Module) -> dict[str, tf.Module]:
     paths = engine.names.module_paths(model)
     for name in FLAGS.freeze:
         if name not in paths or not name:
-            known = ", ".join(path for path in paths if path and path.count(".") < 2)
+            known = ", ".join(path for path in paths if path and not any(above in paths for above in _above(path)))
             raise ValueError(f"--freeze={name}: the network has no such part; it has {known}")
     return {name: paths[name] for name in FLAGS.freeze}
+
+
+def _above(path: str) -> list[str]:
+    """What a path begins with: layers and layers.1 of layers.1.conv; of a part in a list, layers is no part."""
+    names = path.split(".")
+    return [".".join(names[:count]) for count in range(1, len(names))]
 
 
 def freeze(model: tf.Module) -> None:
