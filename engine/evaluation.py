@@ -1,6 +1,7 @@
 """The compiled loops that train nothing: evaluation and prediction."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -71,6 +72,32 @@ def prediction_step(model: tf.Module, *, compute_dtype: tf.DType) -> Callable:
         return call_model(model, cast_floating(batch["inputs"], compute_dtype), False)
 
     return predict
+
+
+def prediction_loop(predict: Any, spec: Any) -> Callable | None:
+    """A compiled function `(iterator, count) -> outputs` of `count` batches of `spec`, one or more, side by side.
+
+    predict: of `prediction_step`. None where outputs of two batches may differ in more than their rows.
+    """
+    made = predict.get_concrete_function(spec).structured_outputs
+    if any(not part.shape.rank or not part.shape[1:].is_fully_defined() for part in tf.nest.flatten(made)):
+        return None
+
+    @tf.function(autograph=False)
+    def loop(iterator, count):
+        parts = [
+            tf.TensorArray(part.dtype, count, infer_shape=False, element_shape=[None, *part.shape[1:]])
+            for part in tf.nest.flatten(made)
+        ]
+
+        def body(done, *parts):
+            found = tf.nest.flatten(predict(next(iterator)))
+            return done + 1, *(part.write(done, value) for part, value in zip(parts, found, strict=True))
+
+        _, *parts = tf.while_loop(lambda done, *_: done < count, body, (0, *parts), parallel_iterations=1)
+        return tf.nest.pack_sequence_as(made, [part.concat() for part in parts])
+
+    return loop
 
 
 def joined(parts: Sequence[np.ndarray]) -> np.ndarray:

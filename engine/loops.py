@@ -8,7 +8,7 @@ import tensorflow as tf
 from engine import compiling
 from engine.columns import Columns
 from engine.cut import Cut
-from engine.evaluation import evaluation_loop, prediction_step
+from engine.evaluation import evaluation_loop, prediction_loop, prediction_step
 from engine.loop import stepper, training_loop
 from engine.names import frozen_names, trainable_variables
 from engine.objective import checked_for, classes_of
@@ -92,6 +92,10 @@ class Loops:
         return self.traces.get(
             "predict", {}, lambda: prediction_step(trainer.model, compute_dtype=trainer.precision.compute)
         )
+
+    def prediction_loop(self, spec: Any) -> Callable | None:
+        """The loop over batches of `spec`, if there is one: see `engine.evaluation.prediction_loop`."""
+        return self.traces.get("predictions", specs(spec), lambda: prediction_loop(self.prediction(), spec))
 
     def _training_loop(self, objective: Callable, norms: bool) -> Callable:
         trainer, compiled = self.trainer, self.compiled

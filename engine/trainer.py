@@ -31,6 +31,9 @@ from engine.run import Run, is_count
 from engine.signals import stop_on_signals
 from engine.state import TrainState
 
+# Of a prediction in one compiled call.
+_BATCHES = 32
+
 
 class Trainer:
     """Trains, evaluates and applies a model.
@@ -215,10 +218,17 @@ class Trainer:
         with zeros at their ends.
         """
         _check_pipeline("predict", pipeline, "evaluation")
-        predict = self._loops.prediction()
+        dataset = pipeline.evaluation()
+        left = int(dataset.cardinality())
         with self.averaged(), told_by(pipeline):
-            batches = [tf.nest.map_structure(lambda t: t.numpy(), predict(batch)) for batch in pipeline.evaluation()]
-        return tf.nest.map_structure(lambda *parts: joined(parts), *batches)
+            loop = self._loops.prediction_loop(dataset.element_spec) if left > 0 else None
+            if loop is None:
+                parts = map(self._loops.prediction(), dataset)
+            else:
+                iterator, counts = iter(dataset), [min(_BATCHES, left - done) for done in range(0, left, _BATCHES)]
+                parts = (loop(iterator, tf.constant(count)) for count in counts)
+            found = [tf.nest.map_structure(lambda t: t.numpy(), part) for part in parts]
+        return tf.nest.map_structure(lambda *parts: joined(parts), *found)
 
     def averaged(self) -> contextlib.AbstractContextManager:
         """Within it the model's variables hold their averages, if there is an `average`; afterwards their own values.

@@ -139,6 +139,28 @@ def test_predict_keeps_source_order_and_the_outputs_structure():
     np.testing.assert_allclose(outputs["sum"], source.arrays["inputs"].sum(axis=1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("examples", [1, 64, 67, 129])
+def test_predictions_are_those_of_each_batch_however_many_a_call_takes(examples):
+    source, model, traces = classified(examples), mlp(), []
+
+    class Counted(tf.Module):
+        def __call__(self, x, training=False):
+            traces.append(x.shape)
+            return {"logits": model(x, training=training), "row": x[:, 0]}
+
+    made = engine.Trainer(Counted(), "mean_squared_error", optim.SGD(0.1))
+    batches = data.Pipeline(source, min(2, examples), shuffle=False)
+    found = made.predict(batches)
+    assert len(traces) == 1
+    alone = tf.function(model)
+    expected = np.concatenate([alone(batch["inputs"]) for batch in batches.evaluation()])
+    np.testing.assert_array_equal(found["logits"], expected)
+    np.testing.assert_array_equal(found["row"], source.arrays["inputs"][:, 0])
+    model.layers[-1].bias.assign_add([1, 1, 1])
+    np.testing.assert_allclose(made.predict(batches)["logits"], expected + 1, rtol=1e-6)
+    assert len(traces) == 1
+
+
 def test_predict_pads_outputs_of_tokens_where_batches_have_several_widths():
     class Same(tf.Module):
         def __call__(self, ids):
