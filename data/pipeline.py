@@ -1,5 +1,6 @@
 """The pipeline: in which order, in which batches and in which form a source is read."""
 
+import math
 import operator
 import os
 
@@ -15,7 +16,10 @@ from data.traced import Traced
 
 _WORKERS = min(16, os.cpu_count() or 1)
 _MOST_WORKERS = 256
+# How many batches are ready before they are asked for: two keep a step from waiting, more only where they are small.
 _AHEAD = 8
+_LEAST_AHEAD = 2
+_AHEAD_BYTES = 2 << 20
 
 
 class Pipeline:
@@ -204,7 +208,7 @@ class Pipeline:
         examples = self._transform(examples) if self._transform else examples
         return (examples, *place) if shard else examples
 
-    def _mapped(self, steps, batch, *, workers=None, ahead=_AHEAD):
+    def _mapped(self, steps, batch, *, workers=None, ahead=None):
         # AutoGraph would take several times as long to trace, and bury an augmentation's error under its own.
         plain = tf.autograph.experimental.do_not_convert(batch)
         options = tf.data.Options()
@@ -212,8 +216,15 @@ class Pipeline:
         options.experimental_optimization.apply_default_optimizations = False
         # Its tuner keeps a dropped iterator alive until the tuner's next look, which can be a minute away.
         options.autotune.enabled = False
-        batches = steps.map(plain, workers or self._workers, deterministic=True).prefetch(ahead)
-        return batches.with_options(options)
+        batches = steps.map(plain, workers or self._workers, deterministic=True)
+        return batches.prefetch(ahead or _ahead(batches.element_spec, self.batch_size)).with_options(options)
+
+
+def _ahead(spec, rows):
+    """How many batches of a spec to keep ready: those of unknown sizes are taken for small."""
+    parts = [part for part in tf.nest.flatten(spec) if part.shape[1:].is_fully_defined()]
+    size = rows * sum(part.dtype.size * math.prod(part.shape[1:]) for part in parts)
+    return min(_AHEAD, max(_LEAST_AHEAD, _AHEAD_BYTES // max(1, size)))
 
 
 def _as_stack(rows, sizes):

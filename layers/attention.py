@@ -157,7 +157,9 @@ class MultiHeadAttention(Layer):
         batch, time, _ = lengths(query)
         shape = [batch, self.num_heads, time, lengths(memory.keys)[2]]
         seen = self._seen(start, shape, attention_mask, padding_mask)
-        scores = _softmax(self._products(query, memory.keys, start, shape), seen)
+        # Behind a causal mask alone, each position sees at least the first.
+        blind = attention_mask is not None or padding_mask is not None
+        scores = _softmax(self._products(query, memory.keys, start, shape), seen, blind)
         y = self._weighted(self.dropout(scores, training=training), memory.values, shape)
         results = (y, *([scores] if return_attention_scores else []), *([] if cache is None else [cache]))
         return results if len(results) > 1 else y
@@ -286,11 +288,19 @@ def _grown(cache, new):
     return Cache(memory, cache.length + time)
 
 
-def _softmax(scores, seen):
-    """exp(scoreᵢ) / Σ exp(scoreⱼ) over the j that are seen, else 0, in at least float32."""
+def _softmax(scores, seen, blind):
+    """exp(scoreᵢ) / Σ exp(scoreⱼ) over the j that are seen, else 0, in at least float32.
+
+    blind: whether there may be positions that see nothing.
+    """
+    finite = scores.dtype != tf.float16
     scores = tf.cast(scores, tf.float64 if scores.dtype == tf.float64 else tf.float32)
     if seen is None:
         return tf.nn.softmax(scores)
     # The lowest number, not −∞: where nothing is seen, ∞ − ∞ would be NaN.
-    weights = tf.nn.softmax(tf.where(seen, scores, tf.constant(scores.dtype.min, scores.dtype)))
-    return tf.where(seen, weights, tf.zeros([], scores.dtype))
+    lowest = tf.constant(scores.dtype.min, scores.dtype)
+    # A sum is half the time of a choice, there and back: next to the lowest number any score is nothing. In float16 a
+    # product that is not seen may be infinite.
+    hidden = scores + tf.where(seen, tf.zeros_like(lowest), lowest) if finite else tf.where(seen, scores, lowest)
+    weights = tf.nn.softmax(hidden)
+    return weights * tf.cast(tf.reduce_any(seen, -1, keepdims=True), weights.dtype) if blind else weights

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import re
+import time
 
 import numpy as np
 import pytest
@@ -165,3 +166,18 @@ def test_starting_does_not_take_longer_for_a_longer_source_or_a_later_epoch():
     batch = taken(pipeline.training(0, epoch=10**6, index=10**11), 1)[0]
     assert batch["inputs"].shape == (8, 2)
     assert np.all(batch["inputs"][:, 0] < 10**12)
+
+
+@pytest.mark.parametrize(("features", "least", "most"), [(1, 9, 12), (1 << 19, 3, 6)])
+def test_small_batches_are_read_further_ahead_than_large_ones(features, least, most):
+    source = OnDisk(64)
+    pipeline = data.Pipeline(
+        source, 2, workers=1, transform=lambda batch: {**batch, "inputs": tf.zeros([2, features])}, shuffle=False
+    )
+    batches = iter(pipeline.training(0))
+    next(batches)
+    deadline, read = time.monotonic() + 30, 0
+    while (len(source.seen) < 2 * least or len(source.seen) > read) and time.monotonic() < deadline:
+        read = len(source.seen)
+        time.sleep(0.2)
+    assert 2 * least <= read <= 2 * most

@@ -229,6 +229,17 @@ def test_softmax_is_taken_in_float32_where_the_input_is_narrower():
     np.testing.assert_allclose(tf.reduce_sum(weights, -1), 1, rtol=0, atol=1e-5)
 
 
+def test_a_product_that_overflows_where_nothing_is_looked_at_does_not_matter():
+    layer = filled(4, 1, dtype="float16")
+    for dense in (layer.query_dense, layer.key_dense):
+        dense.kernel.assign(tf.reshape(tf.eye(4, dtype=tf.float16), dense.kernel.shape))
+    query, value = tf.fill([1, 1, 4], tf.constant(300, tf.float16)), tf.constant([[[1] * 4, [300] * 4]], tf.float16)
+    assert np.all(np.isinf(tf.matmul(query, value, transpose_b=True)[0, 0, 1:]))
+    y, weights = layer(query, value, padding_mask=tf.constant([[True, False]]), return_attention_scores=True)
+    assert weights.numpy().ravel().tolist() == [1, 0]
+    np.testing.assert_array_equal(y, layer(query, value[:, :1]))
+
+
 @given(cut=st.integers(1, 5), shape=st.sampled_from([(3, 3), (2, 5)]))
 @settings(max_examples=10)
 def test_dropout_does_not_depend_on_how_the_batch_is_cut(cut, shape):
