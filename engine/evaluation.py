@@ -1,6 +1,6 @@
 """The compiled loops that train nothing: evaluation and prediction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from engine.objective import Terms, call_model
 from engine.precision import cast_floating
 from engine.replicas import Replicas
 from engine.sums import at_least_float32, masked_weights, total_penalty
+
+# Of a prediction in one compiled call.
+_BATCHES = 32
 
 
 def evaluation_loop(
@@ -98,6 +101,16 @@ def prediction_loop(predict: Any, spec: Any) -> Callable | None:
         return tf.nest.pack_sequence_as(made, [part.concat() for part in parts])
 
     return loop
+
+
+def predictions(dataset: Any, batches: int, step: Callable, loop: Callable | None) -> Iterator:
+    """The outputs for all batches of `dataset`, a batch at a time by `step`, or many at a time by a `loop`."""
+    if loop is None:
+        yield from map(step, dataset)
+        return
+    iterator = iter(dataset)
+    for done in range(0, batches, _BATCHES):
+        yield loop(iterator, tf.constant(min(_BATCHES, batches - done)))
 
 
 def joined(parts: Sequence[np.ndarray]) -> np.ndarray:

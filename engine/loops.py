@@ -1,6 +1,6 @@
 """A trainer's compiled loops: how each is compiled, and that each is made once for what it is made for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -8,7 +8,7 @@ import tensorflow as tf
 from engine import compiling
 from engine.columns import Columns
 from engine.cut import Cut
-from engine.evaluation import evaluation_loop, prediction_loop, prediction_step
+from engine.evaluation import evaluation_loop, prediction_loop, prediction_step, predictions
 from engine.loop import stepper, training_loop
 from engine.names import frozen_names, trainable_variables
 from engine.objective import checked_for, classes_of
@@ -86,16 +86,17 @@ class Loops:
             ),
         )
 
-    def prediction(self) -> Callable:
-        """The function from a batch to the model's outputs."""
+    def predictions(self, dataset: Any) -> Iterator:
+        """The model's outputs for the batches of `dataset`, in its order; each part is of one batch or of several."""
         trainer = self.trainer
-        return self.traces.get(
+        step = self.traces.get(
             "predict", {}, lambda: prediction_step(trainer.model, compute_dtype=trainer.precision.compute)
         )
-
-    def prediction_loop(self, spec: Any) -> Callable | None:
-        """The loop over batches of `spec`, if there is one: see `engine.evaluation.prediction_loop`."""
-        return self.traces.get("predictions", specs(spec), lambda: prediction_loop(self.prediction(), spec))
+        batches, loop = int(dataset.cardinality()), None
+        if batches > 0:
+            spec = dataset.element_spec
+            loop = self.traces.get("predictions", specs(spec), lambda: prediction_loop(step, spec))
+        return predictions(dataset, batches, step, loop)
 
     def _training_loop(self, objective: Callable, norms: bool) -> Callable:
         trainer, compiled = self.trainer, self.compiled

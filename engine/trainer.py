@@ -31,9 +31,6 @@ from engine.run import Run, is_count
 from engine.signals import stop_on_signals
 from engine.state import TrainState
 
-# Of a prediction in one compiled call.
-_BATCHES = 32
-
 
 class Trainer:
     """Trains, evaluates and applies a model.
@@ -218,15 +215,8 @@ class Trainer:
         with zeros at their ends.
         """
         _check_pipeline("predict", pipeline, "evaluation")
-        dataset = pipeline.evaluation()
-        left = int(dataset.cardinality())
         with self.averaged(), told_by(pipeline):
-            loop = self._loops.prediction_loop(dataset.element_spec) if left > 0 else None
-            if loop is None:
-                parts = map(self._loops.prediction(), dataset)
-            else:
-                iterator, counts = iter(dataset), [min(_BATCHES, left - done) for done in range(0, left, _BATCHES)]
-                parts = (loop(iterator, tf.constant(count)) for count in counts)
+            parts = self._loops.predictions(pipeline.evaluation())
             found = [tf.nest.map_structure(lambda t: t.numpy(), part) for part in parts]
         return tf.nest.map_structure(lambda *parts: joined(parts), *found)
 
