@@ -71,8 +71,9 @@ def test_a_cell_shows_ratio_interval_and_target():
     assert table.cell(OURS, "torch", theirs, None) == "**2.00** (1.90 to 2.10)"
 
 
-def test_the_floors_cell_is_how_many_times_longer_we_take():
+def test_a_yardsticks_cell_is_how_many_times_longer_we_take():
     floor = contender([400.0, 420.0, 380.0, 410.0, 390.0])
+    assert table.cell(OURS, "kernels", floor, None) == "**2.00** (2.00 to 2.00)"
     assert table.cell(OURS, "floor", floor, 3) == "**2.00** (2.00 to 2.00) ✓ ≤ 3"
     assert table.cell(OURS, "floor", floor, 1.5) == "**2.00** (2.00 to 2.00) ✗ ≤ 1.5"
 
