@@ -16,6 +16,19 @@ MODELS = ("mlp", "convnet", "fast_cifar", *CIFAR, *IMAGENET, "efficientnet_lite0
 TEXT_MODELS = ("text_average", "text_lstm", "text_bilstm", "text_gru")
 LANGUAGE_MODELS = ("transformer_lm", "lstm_lm")
 ALL = (*MODELS, *TEXT_MODELS, *LANGUAGE_MODELS)
+RECURRENT = ("text_lstm", "text_bilstm", "text_gru")
+# Which networks a flag is for.
+_TAKERS = {
+    "units": ("mlp", "convnet", *RECURRENT, "lstm_lm"),
+    "filters": ("convnet", "fast_cifar"),
+    "views": ("fast_cifar",),
+    "dropout": tuple(model for model in ALL if model != "fast_cifar"),
+    "batch_norm": ("convnet",),
+    "embedding_dim": (*TEXT_MODELS, *LANGUAGE_MODELS),
+    "pooling": RECURRENT,
+    "blocks": LANGUAGE_MODELS,
+    "num_heads": ("transformer_lm",),
+}
 flags.DEFINE_enum("model", "convnet", ALL, "The network.")
 flags.DEFINE_list("units", ["128"], "Units of the dense layers before the logits.")
 flags.DEFINE_list("filters", ["32", "64"], "Filters of the convolutions (convnet), or of the blocks (fast_cifar).")
@@ -79,6 +92,9 @@ def make_image_model(info: data.Info, units: list[int]) -> tf.Module:
 
 def make_model(info: data.Info) -> tf.Module:
     """The network for a data set; its initial values depend on the seed alone, and on what is pretrained."""
+    for name, takers in _TAKERS.items():
+        if FLAGS.model not in takers and FLAGS[name].value != FLAGS[name].default:
+            raise ValueError(f"--{name} is not for --model={FLAGS.model}, but for {', '.join(takers)}")
     tf.random.set_seed(FLAGS.seed)
     if FLAGS.model in TEXT_MODELS and FLAGS.dataset == "char_text":
         raise ValueError(f"--model={FLAGS.model} takes whole texts, and char_text has windows: text_lines has lines")
