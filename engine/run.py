@@ -21,6 +21,7 @@ class Run:
     history: grows as it goes; stopped_by: None, or why the fit ends.
     last_norms: gradient_norm, parameter_norm, update_norm of the last step, if a hook asked for norms.
     overflowed: lines on variables of the model that were found not to be finite.
+    timed_examples, timed_s: trained in calls of the loop that traced nothing, and their seconds.
 
     ValueError: neither `epochs` nor `max_steps`, one that is no count, `evaluate_every` without validation.
 
@@ -64,6 +65,7 @@ class Run:
         self.stopped_by: str | None = None
         self.last_norms: dict[str, float] = {}
         self.overflowed: tuple[str, ...] = ()
+        self.timed_examples, self.timed_s = 0, 0.0
         self._step = int(self.state.step)
 
     @property
@@ -145,6 +147,12 @@ class Run:
         done when the run is resumed. The first reason stays, but for numbers that are not finite.
         """
         self.stopped_by = reason if reason == "non_finite" else self.stopped_by or reason
+
+    def timed(self, examples: int, seconds: float) -> None:
+        """Counts what a call that traced nothing has trained."""
+        self.timed_examples += examples
+        self.timed_s += seconds
+        self.history.examples_per_second = self.timed_examples / self.timed_s
 
     def facts(self) -> dict:
         """What must be equal on all workers, or they would wait for each other for ever."""

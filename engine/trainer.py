@@ -275,7 +275,7 @@ class Trainer:
             hook.on_fit_begin(run)
 
     def _run(self, run: Run, started: float) -> None:
-        feed, examples, seconds = Feed(run, self.replicas, self.seed), 0, 0.0
+        feed = Feed(run, self.replicas, self.seed)
         while not self._over(run):
             if run.pending and not self._boundary(run):
                 break
@@ -319,9 +319,7 @@ class Trainer:
             if run.history.time_to_first_step_s is None:
                 run.history.time_to_first_step_s = now - started
             if self.traces == traces and len(rows):
-                examples += int(self._columns.total(rows, "examples"))
-                seconds += now - begun
-                run.history.examples_per_second = examples / seconds
+                run.timed(int(self._columns.total(rows, "examples")), now - begun)
             self.advance(run, rows[:-1] if halted else rows)
             if halted:
                 feed.leave()

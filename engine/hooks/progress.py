@@ -45,7 +45,7 @@ class Progress(Hook):
 
 
 class EpochLines(Monitor):
-    """One line on stdout for each epoch: its training values, the newest validation values, time, and speed.
+    """One line on stdout for each epoch: its training values, the newest validation values, its time and speed.
 
     Where the monitored value is the best so far, the line says so: see `Monitor`. monitor: "auto" is "validation.loss"
     where there is validation, else "train.loss". What was best is part of the run's state: a resumed run marks on.
@@ -61,6 +61,7 @@ class EpochLines(Monitor):
         self._validation: dict = {}
         self._best_step: int | None = None
         self._began: float | None = None
+        self._timed = 0, 0.0
 
     def bind(self, run: Any) -> None:
         """Settles what is monitored."""
@@ -72,6 +73,7 @@ class EpochLines(Monitor):
         """Looks at the clock."""
         super().on_fit_begin(run)
         self._validation, self._best_step, self._began = {}, None, time.perf_counter()
+        self._timed = 0, 0.0
 
     def on_evaluate_end(self, run: Any, record: dict) -> None:
         """Keeps the values for the epoch's line."""
@@ -94,8 +96,11 @@ class EpochLines(Monitor):
         if self._validation.get("step") == record["step"]:
             parts.append("validation " + _values(self._validation))
         parts.append(f"{seconds:.1f} s")
-        if run.history.examples_per_second:
-            parts.append(f"{run.history.examples_per_second:,.0f} examples/s")
+        timed = run.timed_examples, run.timed_s
+        examples, took = (after - before for after, before in zip(timed, self._timed, strict=True))
+        self._timed = timed
+        if took:
+            parts.append(f"{examples / took:,.0f} examples/s")
         if self._best_step == record["step"]:
             parts.append(f"* best {self._watched.split} {self._watched.value}")
         tqdm.tqdm.write("  ".join(parts), file=sys.stdout)

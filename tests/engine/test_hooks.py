@@ -5,6 +5,7 @@ import fcntl
 import math
 import os
 import pty
+import re
 import signal
 import struct
 import sys
@@ -294,6 +295,15 @@ def test_each_epoch_has_a_line_and_the_best_so_far_is_marked(capsys):
     for part in ("step      2", "accuracy 0.", "validation loss 3.0000 accuracy", " s"):
         assert part in lines[0]
     assert "examples/s" in lines[1]
+
+
+def test_the_speed_in_a_line_is_that_of_its_epoch(capsys):
+    class Clock(engine.hooks.Hook):
+        def on_epoch_end(self, run, record):
+            run.timed_examples, run.timed_s = {1: (100, 1.0), 2: (200, 11.0), 3: (200, 11.0)}[record["epoch"]]
+
+    trainer().fit(data.Pipeline(classified(), 25), epochs=3, hooks=[Clock("clock"), engine.hooks.EpochLines()])
+    assert [re.findall(r"(\d+) examples/s", line) for line in epoch_lines(capsys)] == [["100"], ["10"], []]
 
 
 def test_without_validation_the_training_loss_is_marked_and_any_value_may_be(capsys):
