@@ -28,7 +28,7 @@ MODES = {
 def parse(argv: list[str]) -> list[str]:
     """Takes the flags; answers a call for help."""
     if {"--help", "-h", "--helpshort", "-help", "-helpshort"} & set(argv[1:]):
-        print(help.short())
+        help.say(help.short())
         sys.exit(0)
     try:
         return FLAGS(argv)
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
         if len(argv) > 1:
             raise ValueError(help.stray(argv[1]))
         if FLAGS.list:
-            print(listing.listed())
+            help.say(listing.listed())
             sys.exit(0)
         devices.choose()
         if FLAGS.replay or FLAGS.mode != "train":

@@ -1,7 +1,9 @@
 """What `--helpshort` says, and what is said to a flag that there is not."""
 
 import difflib
+import os
 import re
+import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -31,6 +33,15 @@ def short() -> str:
             lines += textwrap.indent(textwrap.fill(_help(flag), 94), " " * 6).splitlines()
         lines += [""]
     return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    """Prints to whoever reads, and that may be nobody any more: `| head` closes its end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would try again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _help(flag: flags.Flag) -> str:

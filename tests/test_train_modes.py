@@ -1,12 +1,16 @@
 """What the command line does beside training: evaluate, list, and say on what it runs."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags as absl_flags
 from absl.testing import flagsaver
+from commands import ROOT
 
 import data
 import engine
@@ -279,3 +283,14 @@ def test_what_does_not_go_together(typed, said, command):
     assert code == 2
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("asked", ["--helpshort", "--list=optimizers"])
+def test_who_closes_the_pipe_has_read_enough(asked):
+    read, write = os.pipe()
+    os.close(read)
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), asked], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert (found.returncode, found.stderr) == (0, "")
