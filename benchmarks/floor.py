@@ -5,9 +5,6 @@ many at a time as fit, at the rate that the same library reaches in this round. 
 of the trained variables and their slots, and of the batch, at the rate at which as many bytes are copied in this
 round (from a cache, if they fit in one). Everything between products (activations, pooling, norms, losses) counts as
 free, so no step can be as fast.
-
-With `between`, the other kernels of the graph that move many bytes are timed too, in the same way: what TensorFlow
-takes for the step's operations one by one. A program that computes several in one pass may be faster.
 """
 
 import collections
@@ -22,16 +19,7 @@ import tensorflow as tf
 from benchmarks.peers import plain
 
 _PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
-_BETWEEN = (
-    "AddN", "AddV2", "AvgPool", "BiasAdd", "BiasAddGrad", "Erf", "Erfc", "Exp", "FusedBatchNormGradV3",
-    "FusedBatchNormV3", "MaxPool", "MaxPoolGrad", "Mean", "Mul", "Neg", "Pad", "RealDiv", "Relu", "ReluGrad", "Rsqrt",
-    "RsqrtGrad", "SelectV2", "Sigmoid", "SigmoidGrad", "Softmax", "Square", "SquaredDifference", "Sub", "Sum", "Tanh",
-    "TanhGrad", "Tile", "Transpose",
-)  # fmt: skip
-# Of inputs and outputs together.
-_LEAST_BYTES = 1 << 18
 _MOST_BYTES = 32e6
-_WARM_BYTES = 4e6
 _LEAST_SECONDS = 0.02
 
 
@@ -50,7 +38,7 @@ class Once(plain.Ops):
 class Contender:
     note = ""
 
-    def __init__(self, work, weights, arrays, between=False):
+    def __init__(self, work, weights, arrays):
         self.work = work
         step = plain.Contender(work, weights, arrays, ops=Once)
         inputs, labels = (tf.TensorSpec([work.batch, *array.shape[1:]], array.dtype) for array in arrays)
@@ -59,7 +47,7 @@ class Contender:
         else:
             function = step.step if work.task == "train" else step.evaluate
             graph = function.get_concrete_function(inputs, labels).graph
-        self.products = products(graph, between)
+        self.products = products(graph)
         slots = {"adam": 2, "sgd": 1}[work.optimizer]
         trained = sum(v.shape.num_elements() for v in step.p.values() if v.trainable)
         self.bytes = 2 * sum(array[: work.batch].nbytes for array in arrays)
@@ -73,18 +61,13 @@ class Contender:
 
 
 class Product(collections.namedtuple("Product", "kind inputs attributes")):
-    """inputs: (name, shape, dtype, value or None), of AddN several of one name; attributes: (name, value)."""
+    """inputs: (name, shape, dtype, value or None); attributes: (name, value)."""
 
 
-def products(graph, between=False):
-    """{Product: how often} of a graph; in a scan's step, each step its own, but the gradients of weights together.
-
-    between: with the other kernels; of a scan's step they are left out.
-    """
+def products(graph):
+    """{Product: how often} of a graph; in a scan's step, each step its own, but the gradients of weights together."""
     found = collections.Counter()
     for op in _needed(graph):
-        if between and op.type in _BETWEEN and "times_" not in op.name and (kernel := _kernel(op)):
-            found[kernel] += 1
         if op.type not in _PRODUCTS:
             continue
         times = re.findall(r"times_(\d+)_", op.name)
@@ -103,28 +86,6 @@ def products(graph, between=False):
         key = tuple((name, _frozen(value)) for name, value in attributes.items() if not name.startswith("_"))
         found[Product(op.type, tuple(inputs), key)] += times
     return found
-
-
-def _kernel(op):
-    """A kernel with its inputs, if it moves many bytes and all sizes are known; else None."""
-    left, inputs = list(op.inputs), []
-    for argument in op.op_def.input_arg:
-        several = op.get_attr(argument.number_attr) if argument.number_attr else 1
-        for tensor in (left.pop(0) for _ in range(several)):
-            # What a norm keeps for a GPU is empty here.
-            shape = (0,) if "reserve_space_3" in argument.name else tensor.shape
-            shape = tuple(shape) if isinstance(shape, tuple) or shape.is_fully_defined() else None
-            value = tf.get_static_value(tensor) if tensor.dtype.is_integer else None
-            if shape is None or (tensor.dtype.is_integer and value is None):
-                return None
-            name = {"reduction_indices": "axis"}.get(argument.name, argument.name)
-            inputs.append((name, shape, tensor.dtype, _frozen(value if value is None else value.tolist())))
-    moved = sum(np.prod(shape) * dtype.size for _, shape, dtype, _ in inputs)
-    if moved + sum(np.prod(t.shape) * t.dtype.size for t in op.outputs if t.shape.is_fully_defined()) < _LEAST_BYTES:
-        return None
-    named = [a.name for a in op.op_def.attr if a.type != "type" and not a.name.startswith("_")]
-    numbers = [argument.number_attr for argument in op.op_def.input_arg]
-    return Product(op.type, tuple(inputs), tuple((n, _frozen(op.get_attr(n))) for n in named if n not in numbers))
 
 
 def _needed(graph):
@@ -147,14 +108,13 @@ def _sizes(tensor):
 
 def _frozen(value):
     value = value.decode() if isinstance(value, bytes) else value
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def timed(product):
     """A function that gives the seconds of one such product."""
     size = sum(np.prod(shape) * dtype.size for _, shape, dtype, value in product.inputs if value is None)
-    # What a kernel between products reads was written just before.
-    copies = int(max(1, min(16, (_MOST_BYTES if product.kind in _PRODUCTS else _WARM_BYTES) // size)))
+    copies = int(max(1, min(16, _MOST_BYTES // size)))
     attributes = {name: list(value) if isinstance(value, tuple) else value for name, value in product.attributes}
     operation = getattr(tf.raw_ops, product.kind)
 
@@ -163,35 +123,23 @@ def timed(product):
     def run(inputs):
         return [operation(**own, **attributes) for own in inputs]
 
-    inputs = [_inputs(product) for _ in range(copies)]
-
-    @tf.function(autograph=False)
-    def nothing(inputs):
-        return [tf.zeros([])]
-
-    def call_seconds(function):
-        function(inputs)
-        begun, calls = time.perf_counter(), 0
-        while calls < 2 or time.perf_counter() - begun < _LEAST_SECONDS:
-            tf.nest.flatten(function(inputs))[-1].numpy()
-            calls += 1
-        return (time.perf_counter() - begun) / calls
+    inputs = [
+        {
+            name: tf.cast(tf.random.normal(shape), dtype) if value is None else tf.constant(value)
+            for name, shape, dtype, value in product.inputs
+        }
+        for _ in range(copies)
+    ]
 
     def seconds():
-        call = 0.0 if product.kind in _PRODUCTS else call_seconds(nothing)
-        return max(0.0, call_seconds(run) - call) / copies
+        run(inputs)
+        begun, calls = time.perf_counter(), 0
+        while calls < 2 or time.perf_counter() - begun < _LEAST_SECONDS:
+            run(inputs)[-1].numpy()
+            calls += 1
+        return (time.perf_counter() - begun) / calls / copies
 
     return seconds
-
-
-def _inputs(product):
-    """{name: tensor, or a list of those of one name}."""
-    found = collections.defaultdict(list)
-    for name, shape, dtype, value in product.inputs:
-        # Above 0, for roots and quotients.
-        random = tf.cast(tf.random.uniform(shape, 0.5, 1.5), dtype)
-        found[name].append(random if value is None else tf.constant(value, dtype))
-    return {name: tensors if product.kind == "AddN" else tensors[0] for name, tensors in found.items()}
 
 
 def copy_seconds(count):

@@ -1,6 +1,6 @@
 """The ratios as a picture."""
 
-from benchmarks.peers import PEERS, YARDSTICKS
+from benchmarks.peers import PEERS
 from benchmarks.ratios import ratio
 from benchmarks.table import REFERENCE
 
@@ -15,7 +15,7 @@ def draw(works, path):
     peers = [
         peer
         for peer in PEERS
-        if peer not in (REFERENCE, *YARDSTICKS) and any(peer in work["contenders"] for work in works.values())
+        if peer not in (REFERENCE, "floor") and any(peer in work["contenders"] for work in works.values())
     ]
     figure, axes = pyplot.subplots(figsize=(10, 1.2 + 0.22 * len(works) * (len(peers) + 1)))
     ticks = []

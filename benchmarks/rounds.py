@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks import machine, ratios
-from benchmarks.peers import PEERS, YARDSTICKS
+from benchmarks.peers import PEERS
 
 FIRST_STEPS = 20
 
@@ -79,7 +79,7 @@ def measure(name, work, peers, *, rounds, seconds, threads, tell):
         running[peer] = process = Process(peer, name, folder, threads)
         own = found[peer]
         own |= {"note": process.note, "rates": []}
-        if peer not in YARDSTICKS:
+        if peer != "floor":
             own["losses"] = process.ask(do="first", steps=FIRST_STEPS)["losses"]
             reference = next(each["losses"] for each in found.values() if "losses" in each)
             own["deviation"] = ratios.deviation(own["losses"], reference)

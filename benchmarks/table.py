@@ -2,7 +2,7 @@
 
 import statistics
 
-from benchmarks.peers import PEERS, YARDSTICKS
+from benchmarks.peers import PEERS
 from benchmarks.ratios import ratio
 
 REFERENCE = "ours"
@@ -11,7 +11,7 @@ REFERENCE = "ours"
 def cell(ours, peer, theirs, target):
     """One cell: the ratio with its interval and how it stands to the target, or why there is none.
 
-    ours, theirs: what `benchmarks.rounds` found of two contenders. Of a yardstick it is its rate over ours: how many
+    ours, theirs: what `benchmarks.rounds` found of two contenders. Of the floor it is its rate over ours: how many
     times longer we take.
     """
     if theirs is None:
@@ -20,15 +20,15 @@ def cell(ours, peer, theirs, target):
         return "—"
     if theirs.get("void") or ours.get("void"):
         return "void"
-    reverse = peer in YARDSTICKS
-    found = ratio(theirs["rates"], ours["rates"]) if reverse else ratio(ours["rates"], theirs["rates"])
+    is_floor = peer == "floor"
+    found = ratio(theirs["rates"], ours["rates"]) if is_floor else ratio(ours["rates"], theirs["rates"])
     if found.swallowed:
         return f"? ({found.low:.2f} to {found.high:.2f})"
     text = f"**{found.median:.2f}** ({found.low:.2f} to {found.high:.2f})"
     if target is None:
         return text
-    met = found.median <= target if reverse else found.median >= target
-    return f"{text} {'✓' if met else '✗'} {'≤' if reverse else '≥'} {target:g}"
+    met = found.median <= target if is_floor else found.median >= target
+    return f"{text} {'✓' if met else '✗'} {'≤' if is_floor else '≥'} {target:g}"
 
 
 def milliseconds(work, own):
@@ -83,7 +83,7 @@ def remarks(works):
 
 
 LEGEND = (
-    "Examples a second, ours over theirs (floor, kernels: theirs over ours): median of the rounds' ratios, and the\n"
-    "interval that holds it. ?: the interval is as wide as the ratio's distance from 1, they are not told apart.\n"
-    "void: it was not the same training. —: could not run."
+    "Examples a second, ours over theirs (floor: theirs over ours): median of the rounds' ratios, and the interval\n"
+    "that holds it. ?: the interval is as wide as the ratio's distance from 1, they are not told apart. void: it was\n"
+    "not the same training. —: could not run."
 )

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from benchmarks import floor, rounds, scaling, table
+from benchmarks import rounds, scaling, table
 from benchmarks.peers import PEERS
 from benchmarks.ratios import Ratio, deviation, interval, ratio, void
 from benchmarks.rounds import Failed, Process
@@ -72,9 +71,8 @@ def test_a_cell_shows_ratio_interval_and_target():
     assert table.cell(OURS, "torch", theirs, None) == "**2.00** (1.90 to 2.10)"
 
 
-def test_a_yardsticks_cell_is_how_many_times_longer_we_take():
+def test_the_floors_cell_is_how_many_times_longer_we_take():
     floor = contender([400.0, 420.0, 380.0, 410.0, 390.0])
-    assert table.cell(OURS, "kernels", floor, None) == "**2.00** (2.00 to 2.00)"
     assert table.cell(OURS, "floor", floor, 3) == "**2.00** (2.00 to 2.00) ✓ ≤ 3"
     assert table.cell(OURS, "floor", floor, 1.5) == "**2.00** (2.00 to 2.00) ✗ ≤ 1.5"
 
@@ -227,16 +225,3 @@ def test_on_one_gpu_nothing_is_said_and_nothing_waited_for():
 def test_two_gpus_of_a_host_pass_on_the_gradients_once():
     cluster = scaling.Cluster(within=1e9, latency=0.0)
     assert scaling.all_reduce_seconds(1e9, 2, cluster) == pytest.approx(1.0)
-
-
-def test_yardsticks_find_the_kernels_of_a_step_and_time_each():
-    @tf.function(autograph=False)
-    def step(x, kernel):
-        y = tf.nn.relu(x @ kernel)
-        return tf.reduce_sum(tf.add_n([y, tf.square(y), x]), 1), tf.reduce_sum(tf.square(kernel))
-
-    graph = step.get_concrete_function(tf.TensorSpec([512, 256]), tf.TensorSpec([256, 256])).graph
-    assert [product.kind for product in floor.products(graph)] == ["MatMul"]
-    found = floor.products(graph, between=True)
-    assert sorted(product.kind for product in found) == ["AddN", "MatMul", "Relu", "Square", "Square", "Sum", "Sum"]
-    assert all(floor.timed(product)() >= 0 for product in found)

@@ -31,7 +31,4 @@ PEERS = {
     "jax": Peer("JAX + Optax", "benchmarks.peers.jax", ("jax", "optax")),
     "plain": Peer("tf.function per step", "benchmarks.peers.plain", ("tensorflow",)),
     "floor": Peer("floor", "benchmarks.floor", ("tensorflow",)),
-    "kernels": Peer("TensorFlow's kernels, one by one", "benchmarks.floor", ("tensorflow",), {"between": True}),
 }
-# They train nothing: a step of theirs is what its parts take.
-YARDSTICKS = ("floor", "kernels")
