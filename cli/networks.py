@@ -90,11 +90,15 @@ def make_image_model(info: data.Info, units: list[int]) -> tf.Module:
     return nets.Classifier(made.backbone, made.head, dropout=FLAGS.dropout, pixels=pixels)
 
 
-def make_model(info: data.Info) -> tf.Module:
-    """The network for a data set; its initial values depend on the seed alone, and on what is pretrained."""
+def check_flags() -> None:
+    """Refuses flags of other networks, before a run begins with them."""
     for name, takers in _TAKERS.items():
         if FLAGS.model not in takers and FLAGS[name].value != FLAGS[name].default:
             raise ValueError(f"--{name} is not for --model={FLAGS.model}, but for {', '.join(takers)}")
+
+
+def make_model(info: data.Info) -> tf.Module:
+    """The network for a data set; its initial values depend on the seed alone, and on what is pretrained."""
     tf.random.set_seed(FLAGS.seed)
     if FLAGS.model in TEXT_MODELS and FLAGS.dataset == "char_text":
         raise ValueError(f"--model={FLAGS.model} takes whole texts, and char_text has windows: text_lines has lines")

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import flags
 
 import engine
-from cli import devices, hooks, pipelines, start, trainers, transfer
+from cli import devices, hooks, networks, pipelines, start, trainers, transfer
 from engine.files import run_directory
 
 FLAGS = flags.FLAGS
@@ -60,6 +60,8 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     replicas = engine.Replicas(strategy)
     replicas.chief_does(directory.lock_if_begun)
     before, lines = directory.flags(), _flag_lines()
+    if not before:
+        networks.check_flags()
     if FLAGS.decay_steps is None and "decay_steps" in before:
         # The schedule must not move because the epochs did.
         lines["decay_steps"] = before["decay_steps"]
