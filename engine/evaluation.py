@@ -15,6 +15,8 @@ from engine.sums import at_least_float32, masked_weights, total_penalty
 
 # Of a prediction in one compiled call.
 _BATCHES = 32
+# A batch begins while the last operations of the one before it, which are small, leave cores idle. Nothing is written.
+_AT_ONCE = 2
 
 
 def evaluation_loop(
@@ -53,14 +55,13 @@ def evaluation_loop(
 
         def body(done, _, total):
             total += tf.add_n(replicas.run(replica_sums, replicas.slices(next(iterator))))
-            with tf.control_dependencies([total]):
-                return done + 1, stopped(), total
+            return done + 1, stopped(), total
 
         done, _, total = tf.while_loop(
             lambda done, stopped, _: tf.logical_and(done < count, tf.logical_not(stopped)),
             body,
             (0, stopped(), tf.zeros([columns.width], tf.float64)),
-            parallel_iterations=1,
+            parallel_iterations=_AT_ONCE,
         )
         return done, total
 
@@ -97,7 +98,7 @@ def prediction_loop(predict: Any, spec: Any) -> Callable | None:
             found = tf.nest.flatten(predict(next(iterator)))
             return done + 1, *(part.write(done, value) for part, value in zip(parts, found, strict=True))
 
-        _, *parts = tf.while_loop(lambda done, *_: done < count, body, (0, *parts), parallel_iterations=1)
+        _, *parts = tf.while_loop(lambda done, *_: done < count, body, (0, *parts), parallel_iterations=_AT_ONCE)
         return tf.nest.pack_sequence_as(made, [part.concat() for part in parts])
 
     return loop
