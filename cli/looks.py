@@ -29,7 +29,6 @@ flags.DEFINE_integer("profile_steps", 10, "How many steps are looked at.", lower
 
 def summary() -> int:
     """The network's layers with their sizes and costs; with --output a drawing."""
-    networks.check_flags()
     path = output_path("a drawing is written", ".mmd", ".dot")
     info = pipelines.make_pipelines()[0].info
     if FLAGS.model in networks.MODELS:
@@ -37,6 +36,8 @@ def summary() -> int:
     else:
         spec = tf.TensorSpec([None, FLAGS.max_length], tf.int32)
     found = engine.summary(networks.make_model(info), spec)
+    for note in networks.unread_flags():
+        print(note)
     print(found)
     if path:
         path.write_text(found.mermaid() if path.suffix == ".mmd" else found.dot())
@@ -86,7 +87,6 @@ def tune() -> int:
 
 
 def _trainer() -> tuple[engine.Trainer, object]:
-    networks.check_flags()
     # Before anything uses a device.
     strategy = engine.make_strategy(FLAGS.strategy, FLAGS.num_replicas, worker_timeout_s=FLAGS.worker_timeout_s)
     pipeline = pipelines.make_pipelines()[0]

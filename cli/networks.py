@@ -90,11 +90,13 @@ def make_image_model(info: data.Info, units: list[int]) -> tf.Module:
     return nets.Classifier(made.backbone, made.head, dropout=FLAGS.dropout, pixels=pixels)
 
 
-def check_flags() -> None:
-    """Refuses flags of other networks, before a run begins with them."""
-    for name, takers in _TAKERS.items():
-        if FLAGS.model not in takers and FLAGS[name].value != FLAGS[name].default:
-            raise ValueError(f"--{name} is not for --model={FLAGS.model}, but for {', '.join(takers)}")
+def unread_flags() -> list[str]:
+    """A line on each flag that is for other networks: a flagfile may have it, and the line another model."""
+    return [
+        f"note: --{name} is not for --model={FLAGS.model}, but for {', '.join(takers)}"
+        for name, takers in _TAKERS.items()
+        if FLAGS.model not in takers and FLAGS[name].value != FLAGS[name].default
+    ]
 
 
 def make_model(info: data.Info) -> tf.Module:

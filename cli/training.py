@@ -60,8 +60,6 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     replicas = engine.Replicas(strategy)
     replicas.chief_does(directory.lock_if_begun)
     before, lines = directory.flags(), _flag_lines()
-    if not before:
-        networks.check_flags()
     if FLAGS.decay_steps is None and "decay_steps" in before:
         # The schedule must not move because the epochs did.
         lines["decay_steps"] = before["decay_steps"]
@@ -90,6 +88,8 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     parameters = engine.parameter_count(trainer.model)
     watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
     shared = f", {replicas}" if replicas.count > 1 else ""
+    for note in networks.unread_flags():
+        print(note)
     print(f"{FLAGS.model} with {parameters:,} parameters on {pipeline.examples:,} examples of {FLAGS.dataset}{shared}")
     print(f"devices: {devices.listed()}")
     if advice := devices.advice():

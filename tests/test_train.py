@@ -229,8 +229,6 @@ def test_the_full_set_is_read_from_idx_files(command, tmp_path):
         (["--momentum=0.9", "--optimizer=adam"], "--momentum needs --optimizer=sgd or lars or rmsprop or muon"),
         (["--nonesterov", "--optimizer=lion"], "--nesterov needs --optimizer=sgd or muon"),
         (["--average=ema", "--optimizer=schedule_free_sgd"], "--average=ema needs an --optimizer without"),
-        (["--model=mlp", "--blocks=3"], "--blocks is not for --model=mlp, but for transformer_lm, lstm_lm"),
-        (["--model=resnet20", "--units=9"], "--units is not for --model=resnet20, but for mlp, convnet, text_lstm, "),
         (["--dataset=mnits"], "fashion_mnist_mini"),
         (["--precision=float8"], "<float32|float64|bfloat16|float16>"),
         (["--strategy=tpu"], "<auto|one_device|mirrored|multi_worker>"),
