@@ -36,8 +36,7 @@ def summary() -> int:
     else:
         spec = tf.TensorSpec([None, FLAGS.max_length], tf.int32)
     found = engine.summary(networks.make_model(info), spec)
-    for note in networks.unread_flags():
-        print(note)
+    networks.tell_unread_flags()
     print(found)
     if path:
         path.write_text(found.mermaid() if path.suffix == ".mmd" else found.dot())
@@ -87,6 +86,7 @@ def tune() -> int:
 
 
 def _trainer() -> tuple[engine.Trainer, object]:
+    networks.tell_unread_flags()
     # Before anything uses a device.
     strategy = engine.make_strategy(FLAGS.strategy, FLAGS.num_replicas, worker_timeout_s=FLAGS.worker_timeout_s)
     pipeline = pipelines.make_pipelines()[0]

@@ -13,10 +13,10 @@ FLAGS = flags.FLAGS
 IMAGENET = {f"resnet{depth}": getattr(nets, f"resnet{depth}") for depth in (18, 34, 50, 101, 152)}
 CIFAR = tuple(f"resnet{depth}" for depth in (20, 32, 44, 56))
 MODELS = ("mlp", "convnet", "fast_cifar", *CIFAR, *IMAGENET, "efficientnet_lite0")
-TEXT_MODELS = ("text_average", "text_lstm", "text_bilstm", "text_gru")
+RECURRENT = ("text_lstm", "text_bilstm", "text_gru")
+TEXT_MODELS = ("text_average", *RECURRENT)
 LANGUAGE_MODELS = ("transformer_lm", "lstm_lm")
 ALL = (*MODELS, *TEXT_MODELS, *LANGUAGE_MODELS)
-RECURRENT = ("text_lstm", "text_bilstm", "text_gru")
 # Which networks a flag is for.
 _TAKERS = {
     "units": ("mlp", "convnet", *RECURRENT, "lstm_lm"),
@@ -90,13 +90,11 @@ def make_image_model(info: data.Info, units: list[int]) -> tf.Module:
     return nets.Classifier(made.backbone, made.head, dropout=FLAGS.dropout, pixels=pixels)
 
 
-def unread_flags() -> list[str]:
+def tell_unread_flags() -> None:
     """A line on each flag that is for other networks: a flagfile may have it, and the line another model."""
-    return [
-        f"note: --{name} is not for --model={FLAGS.model}, but for {', '.join(takers)}"
-        for name, takers in _TAKERS.items()
-        if FLAGS.model not in takers and FLAGS[name].value != FLAGS[name].default
-    ]
+    for name, takers in _TAKERS.items():
+        if FLAGS.model not in takers and FLAGS[name].value != FLAGS[name].default:
+            print(f"note: --{name} is not for --model={FLAGS.model}, but for {', '.join(takers)}")
 
 
 def make_model(info: data.Info) -> tf.Module:

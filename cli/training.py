@@ -88,8 +88,7 @@ def train_in(directory: run_directory.RunDirectory, strategy: tf.distribute.Stra
     parameters = engine.parameter_count(trainer.model)
     watch = f"tensorboard --logdir {shlex.quote(str(directory.tensorboard))}"
     shared = f", {replicas}" if replicas.count > 1 else ""
-    for note in networks.unread_flags():
-        print(note)
+    networks.tell_unread_flags()
     print(f"{FLAGS.model} with {parameters:,} parameters on {pipeline.examples:,} examples of {FLAGS.dataset}{shared}")
     print(f"devices: {devices.listed()}")
     if advice := devices.advice():

@@ -15,7 +15,7 @@ def test_a_flagfile_trains_its_network_and_stops(tmp_path, config, parameters):
         pictures = random.integers(0, 256, [count, 32, 32, 3]).astype(np.uint8)
         np.savez(tmp_path / f"{split}.npz", inputs=pictures, labels=np.arange(count, dtype=np.int32) % 10)
     data = [f"--flagfile={ROOT / 'configs' / config}.cfg", "--dataset=npz", "--classes=10", f"--data_dir={tmp_path}"]
-    finish(start(tmp_path / "run", *data, "--units=128", "--batch_size=9", "--max_steps=3", "--notensorboard"))
+    finish(start(tmp_path / "run", *data, "--batch_size=9", "--max_steps=3", "--notensorboard"))
     found = result(tmp_path / "run")
     assert found["steps"] == 3
     assert np.isfinite(found["train"]["loss"])

@@ -226,7 +226,7 @@ def test_a_run_that_is_older_than_a_flag_goes_on_as_if_it_had_the_default(comman
     assert code == 0, error
 
 
-@pytest.mark.parametrize("mode", ["summary", "train"])
+@pytest.mark.parametrize("mode", ["summary", "lr_find", "train"])
 def test_a_flag_of_another_network_is_told_of(mode, command, tmp_path):
     given = [*SMALL, "--max_steps=1", f"--mode={mode}", f"--run_dir={tmp_path / 'run'}"]
     code, said, error = command(*given, "--views=2", "--num_heads=4")
